@@ -1,0 +1,37 @@
+# The commands of this repository. `make help` lists them.
+#
+# Rules: every target that runs something goes through `setup`, which does nothing the second time;
+# nothing here needs more than git, make and Python 3.11 on Debian 12.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint format nightly clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## virtual environment, pip and Debian packages; a second run does nothing
+
+$(READY): pyproject.toml tools/setup.sh
+	@PYTHON=$(PYTHON) VENV=$(VENV) bash tools/setup.sh
+	@touch $(READY)
+
+demo: setup ## a real 30 s test on five SSH hosts: partitions, kills, pauses, clock skew
+	@$(BIN)/splitbrain demo
+
+lint: setup ## ruff, mypy, import contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: setup ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+test: setup lint ## every test (as root also those in the lab)
+	@$(BIN)/pytest
+
+clean: ## remove what the tools left here (never store/)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
