@@ -1,1 +1,1 @@
-
+"""Makes runs happen: spec, hosts, systems, nemesis, interpreter, store, command."""

@@ -1,0 +1,1 @@
+"""Faults: planned purely from the seed (`plan`, `grudges`), carried out by `conductor`."""

@@ -1,0 +1,164 @@
+"""The nemesis plan: which fault, on whom, from when to when. Pure, and all from the seed.
+
+Rules of this file:
+- A plan is data: it is written into the run, can be repeated and carried elsewhere.
+- Each kind of fault has its own schedule: one fault in each interval, so different kinds overlap
+  and two of one kind never do.
+- Kinds have variants ("partition" has halves, isolate-one, ...). They are dealt like cards from a
+  shuffled deck: every variant comes once before any comes twice, so a short run misses none.
+- Who leads is not known when planning: a fault may name the target ``leader``, and says in
+  `fallback` whom to take when nobody leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from random import Random
+from typing import Any, Final
+
+from workloads.randomness import Stream
+
+LEADER: Final = "leader"
+
+# The variants of each kind. The first card of a deck is always its first variant: those that
+# strike the leader come early, because the rest of a run then shows whether the cluster recovered.
+VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "partition": ("isolate-leader", "halves", "isolate-one", "majorities-ring", "one-way"),
+    "kill": ("kill-leader", "kill-one"),
+    "pause": ("pause-leader", "pause-one"),
+    "clock": ("bump", "strobe", "rate"),
+}
+
+_NS_PER_S: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault of a plan. Times are nanoseconds since the run's start.
+
+    `targets` are node names or `LEADER`. `fallback` is an order of all nodes from which the first
+    suitable ones are taken where a symbolic target means nobody.
+    """
+
+    id: int
+    kind: str
+    name: str
+    start_ns: int
+    stop_ns: int
+    targets: tuple[str, ...]
+    fallback: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All faults of a run, by start time."""
+
+    seed: int
+    faults: tuple[Fault, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as the content of `plan.json`."""
+        return {
+            "version": 1,
+            "seed": self.seed,
+            "faults": [
+                {**asdict(fault), "targets": list(fault.targets), "fallback": list(fault.fallback)}
+                for fault in self.faults
+            ],
+        }
+
+
+def make_plan(
+    *,
+    seed: int,
+    kinds: Sequence[str],
+    nodes: Sequence[str],
+    time_limit_ns: int,
+    interval_ns: int,
+) -> Plan:
+    """Plan the faults of a run that ends at `time_limit_ns`.
+
+    Each interval of each kind holds one fault: it starts in the interval's first third and lasts a
+    third to a half of it, so that every fault is followed by a time without it.
+    """
+    dealt: list[Fault] = []
+    for kind in kinds:
+        random = Stream(seed, f"nemesis:{kind}").random()
+        deck: list[str] = []
+        for number in range(time_limit_ns // interval_ns):
+            if not deck:
+                deck = _shuffled_deck(kind, random, first=number == 0)
+            begin_ns = number * interval_ns
+            start_ns = begin_ns + int(random.uniform(0.02, 0.33) * interval_ns)
+            stop_ns = start_ns + int(random.uniform(0.33, 0.55) * interval_ns)
+            fault = _fault(kind, deck.pop(0), start_ns, stop_ns, nodes=nodes, random=random)
+            dealt.append(fault)
+    dealt.sort(key=lambda fault: (fault.start_ns, fault.kind))
+    numbered = tuple(replace(fault, id=number) for number, fault in enumerate(dealt))
+    return Plan(seed=seed, faults=numbered)
+
+
+def _shuffled_deck(kind: str, random: Random, *, first: bool) -> list[str]:
+    deck = list(VARIANTS[kind])
+    if first:
+        head, *rest = deck
+        random.shuffle(rest)
+        return [head, *rest]
+    random.shuffle(deck)
+    return deck
+
+
+def _fault(
+    kind: str,
+    name: str,
+    start_ns: int,
+    stop_ns: int,
+    *,
+    nodes: Sequence[str],
+    random: Random,
+) -> Fault:
+    fallback = list(nodes)
+    random.shuffle(fallback)
+    targets: tuple[str, ...]
+    parameters: dict[str, Any] = {}
+    if kind == "clock":
+        targets = tuple(fallback[: random.randint(1, len(nodes))])
+        parameters = _clock_parameters(name, random, (stop_ns - start_ns))
+    elif name in ("halves", "majorities-ring"):
+        targets = tuple(nodes)
+        parameters = {"shuffle": random.getrandbits(32)}
+    elif name == "one-way":
+        targets = (fallback[0],)
+        parameters = {"deaf": random.random() < 0.5}
+    elif name.endswith("-leader"):
+        targets = (LEADER,)
+    else:
+        targets = (fallback[0],)
+    return Fault(
+        id=0,
+        kind=kind,
+        name=name,
+        start_ns=start_ns,
+        stop_ns=stop_ns,
+        targets=targets,
+        fallback=tuple(fallback),
+        parameters=parameters,
+    )
+
+
+def _clock_parameters(name: str, random: Random, duration_ns: int) -> dict[str, Any]:
+    """Choose how far a clock jumps: from 100 ms to about 4 minutes, evenly on a log scale."""
+    sign = random.choice((-1, 1))
+    offset_ms = sign * int(100 * 2 ** random.uniform(0, 11))
+    if name == "rate":
+        return {"rate": round(random.choice((0.5, 0.9, 1.1, 2.0, 5.0)), 3)}
+    if name == "strobe":
+        period_ms = int(2 ** random.uniform(3, 9))
+        return {
+            "offset_ms": offset_ms,
+            "period_ms": period_ms,
+            "duration_ms": duration_ns // 1_000_000,
+        }
+    return {"offset_ms": offset_ms}

@@ -1,0 +1,108 @@
+"""Watches the nodes through a run: who leads, in which term, and what their clocks say.
+
+Rules of this file:
+- It only looks. A node that does not answer is a sample too.
+- One thread a node, every request bounded; `close` ends them all within a request's timeout.
+- A leader is who says so of itself; of several, the one with the highest term. A node that is cut
+  off may go on believing that it leads, so nothing here is proof of leadership, only a hint for
+  the nemesis and a line in the report.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from harness.systems.system import Status, System
+
+_INTERVAL_S: Final = 0.25
+_TIMEOUT_S: Final = 0.5
+
+
+class Observer:
+    """Samples every node's status into `status.jsonl` and remembers the latest."""
+
+    def __init__(
+        self, *, system: System, nodes: Sequence[str], path: Path, clock: Callable[[], int]
+    ) -> None:
+        self._system = system
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._latest: dict[str, Status | None] = dict.fromkeys(nodes)
+        self._leaders: dict[int, tuple[int, str]] = {}
+        self._done = threading.Event()
+        self._file = path.open("a", encoding="utf-8")
+        self._threads = [
+            threading.Thread(target=self._watch, args=(node,), name=f"watch-{node}", daemon=True)
+            for node in nodes
+        ]
+
+    def start(self) -> None:
+        """Begin to watch."""
+        for thread in self._threads:
+            thread.start()
+
+    def leader(self) -> str | None:
+        """Return the node that leads as far as was last seen."""
+        with self._lock:
+            leading = [
+                (status.term, node)
+                for node, status in self._latest.items()
+                if status is not None and status.role == "leader"
+            ]
+        return max(leading)[1] if leading else None
+
+    def latest(self, node: str) -> Status | None:
+        """Return a node's last status; `None` if it did not answer the last time."""
+        with self._lock:
+            return self._latest[node]
+
+    def leader_changes(self) -> list[dict[str, Any]]:
+        """Return every (time, term, leader) seen, in order of terms: the first, and each change."""
+        with self._lock:
+            return [
+                {"time": time_ns, "term": term, "leader": node}
+                for term, (time_ns, node) in sorted(self._leaders.items())
+            ]
+
+    def close(self) -> None:
+        """Stop watching; bounded by one request's timeout."""
+        self._done.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(timeout=4 * _TIMEOUT_S)
+        with self._lock:
+            self._file.close()
+
+    def _watch(self, node: str) -> None:
+        while not self._done.wait(_INTERVAL_S):
+            status = self._system.status(node, _TIMEOUT_S)
+            self._note(node, status)
+
+    def _note(self, node: str, status: Status | None) -> None:
+        now_ns = self._clock()
+        record: dict[str, Any] = {"time": now_ns, "node": node, "reachable": status is not None}
+        if status is not None:
+            record |= {
+                "role": status.role,
+                "term": status.term,
+                "leader": status.leader,
+                "commit_index": status.commit_index,
+                "applied_index": status.applied_index,
+                "clock_offset_ms": status.clock_offset_ns / 1e6,
+                "clock_error_ms": status.clock_error_ns / 1e6,
+            }
+        with self._lock:
+            self._latest[node] = status
+            if status is not None and status.role == "leader":
+                self._leaders.setdefault(status.term, (now_ns, node))
+            if not self._file.closed:
+                try:
+                    self._file.write(json.dumps(record) + "\n")
+                    self._file.flush()
+                except OSError:
+                    # A full disk is the journal's to report; samples are only for people.
+                    self._done.set()

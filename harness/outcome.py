@@ -1,0 +1,127 @@
+"""What came of a run, and the exit code that says so.
+
+Rules of this file:
+- Exit codes are part of the API. A violation beats everything; then interruption, a failure of the
+  harness, bad usage, doubt, and last a pass.
+- A pass has to be earned: valid checks, enough acknowledged operations, every planned kind of fault
+  really installed, and leader changes where faults struck leaders. Otherwise it is `vacuous`.
+- Pure: everything is decided from values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from checker.verdict import Verdict, merge
+
+
+class Outcome(StrEnum):
+    """The outcome of a run."""
+
+    PASS = "pass"
+    VIOLATION = "violation"
+    INCONCLUSIVE = "inconclusive"
+    VACUOUS = "vacuous"
+    HARNESS_FAILURE = "harness-failure"
+    INTERRUPTED = "interrupted"
+
+
+EXIT_CODES: Final[Mapping[Outcome, int]] = {
+    Outcome.PASS: 0,
+    Outcome.VIOLATION: 1,
+    Outcome.INCONCLUSIVE: 3,
+    Outcome.VACUOUS: 3,
+    Outcome.HARNESS_FAILURE: 4,
+    Outcome.INTERRUPTED: 130,
+}
+
+# Where several exit codes apply, the first of these wins.
+SEVERITY: Final = (1, 130, 4, 2, 3, 0)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Merge exit codes; those that are none of ours count as a harness failure."""
+    known = [code if code in SEVERITY else 4 for code in codes]
+    return min(known, key=SEVERITY.index, default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSummary:
+    """One check's part of the outcome. `details` are the further fields of `outcome.json`."""
+
+    name: str
+    verdict: Verdict
+    reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as an entry of `outcome.json`."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            **self.details,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known at the end of a run.
+
+    `fault_evidence` maps each planned fault name to the evidence of each time it was applied.
+    `failures` are messages of the harness, not of the system. `leader_faults` counts the faults
+    that struck a leader, `leader_changes` the changes of leader seen after the first election.
+    """
+
+    checks: Sequence[CheckSummary]
+    acknowledged: int
+    acknowledged_min: int
+    fault_evidence: Mapping[str, Sequence[str]]
+    leader_faults: int
+    leader_changes: int
+    failures: Sequence[str] = ()
+    interrupted: bool = False
+
+
+def decide(evidence: Evidence) -> tuple[Outcome, list[str]]:
+    """Return the outcome and the reasons for it, the most important first."""
+    invalid = [check for check in evidence.checks if check.verdict is Verdict.INVALID]
+    if invalid:
+        return Outcome.VIOLATION, [_sentence(check) for check in invalid]
+    if evidence.interrupted:
+        return Outcome.INTERRUPTED, ["interrupted before the end"]
+    if evidence.failures:
+        return Outcome.HARNESS_FAILURE, list(evidence.failures)
+    if merge(check.verdict for check in evidence.checks) is Verdict.UNKNOWN:
+        unknown = [check for check in evidence.checks if check.verdict is Verdict.UNKNOWN]
+        reasons = [_sentence(check) for check in unknown]
+        return Outcome.INCONCLUSIVE, reasons or ["nothing was checked"]
+    missing = _missing(evidence)
+    if missing:
+        return Outcome.VACUOUS, missing
+    return Outcome.PASS, [_sentence(check) for check in evidence.checks]
+
+
+def _sentence(check: CheckSummary) -> str:
+    return f"{check.name}: {check.verdict}" + (f" ({check.reason})" if check.reason else "")
+
+
+def _missing(evidence: Evidence) -> list[str]:
+    """Name what a pass would have needed and this run did not have."""
+    missing = []
+    if evidence.acknowledged < evidence.acknowledged_min:
+        missing.append(
+            f"only {evidence.acknowledged} operations were acknowledged, "
+            f"at least {evidence.acknowledged_min} are needed for this load"
+        )
+    for name, seen in evidence.fault_evidence.items():
+        if "installed" not in seen:
+            missing.append(f"the fault {name} was never installed ({', '.join(seen) or 'not run'})")
+    if evidence.leader_faults and not evidence.leader_changes:
+        missing.append(
+            f"{evidence.leader_faults} faults struck a leader, but no change of leader was seen"
+        )
+    return missing

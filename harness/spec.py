@@ -1,0 +1,183 @@
+"""What a run is asked to do: one object behind the command line, the TOML file and Python.
+
+Rules of this file:
+- `Spec` is the only list of options. A field's name is its key in TOML and its keyword in Python;
+  its flag is the same name with dashes. Help texts and bounds stand beside the field.
+- Every value is checked once, in `Spec.__post_init__`, however it came in. An error names the
+  option, what it was, and what it may be.
+- Durations are in seconds, as people type them; the code behind converts to nanoseconds.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from harness.errors import UsageError
+
+SYSTEMS = ("raft",)
+WORKLOADS = ("register",)
+FAULTS = ("partition", "kill", "pause", "clock")
+
+_SEED_BOUND = 2**63
+
+
+def _option(
+    default: Any,
+    help_text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    metadata = {"help": help_text, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A test: which system, which workload, which faults, where, for how long.
+
+    Raises `UsageError` on construction when an option is out of its bounds.
+    """
+
+    system: str = _option("raft", "the system under test", choices=SYSTEMS)
+    workload: str = _option("register", "what clients do and what must hold", choices=WORKLOADS)
+    nemesis: tuple[str, ...] = _option(
+        (), "faults to inject, separated by commas; 'none' for none", choices=FAULTS
+    )
+    hosts: str = _option("lab", "'lab' (SSH hosts on this machine) or an inventory file")
+    nodes: int = _option(5, "how many nodes", low=1, high=31)
+    concurrency: int = _option(10, "how many clients at a time", low=1, high=1000)
+    rate: float = _option(200.0, "operations offered per second", low=0.1, high=100_000)
+    keys: int = _option(8, "how many keys", low=1, high=100_000)
+    time_limit: float = _option(60.0, "seconds of load and faults", low=1, high=86_400)
+    operation_timeout: float = _option(
+        5.0, "seconds until a client gives up on an answer", low=0.1, high=600
+    )
+    nemesis_interval: float = _option(
+        5.0, "seconds from one fault of a kind to the next", low=1, high=3600
+    )
+    recovery_timeout: float = _option(
+        20.0, "seconds in which every node must serve again after the faults", low=1, high=3600
+    )
+    test_count: int = _option(1, "how many runs, each with its own seed", low=1, high=10_000)
+    seed: int = _option(0, "the one source of randomness", low=0, high=_SEED_BOUND)
+    store: str = _option("store", "the folder that runs are kept in")
+    mutant: str = _option("", "deploy a copy of the node with this known bug in it")
+    budget_s: float = _option(60.0, "seconds that the checker may take", low=0.1, high=86_400)
+    memory_mb: int = _option(2048, "memory that the checker may take", low=64, high=1_000_000)
+    lab: int = _option(-1, "the lab's number; -1 takes the first that is free", low=-1, high=255)
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            _check(option.name, getattr(self, option.name), option.metadata)
+        if self.concurrency < self.nodes:
+            raise UsageError(
+                f"concurrency is {self.concurrency}, but must be at least nodes ({self.nodes}), "
+                "so that every node has a client"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values, ready for TOML and JSON."""
+        values = {option.name: getattr(self, option.name) for option in fields(self)}
+        return {**values, "nemesis": list(self.nemesis)}
+
+    def to_toml(self) -> str:
+        """Return the spec as a TOML document that `from_toml` reads back."""
+        return tomli_w.dumps(self.to_dict())
+
+    def repeat_line(self) -> str:
+        """Return the command that runs the same test again."""
+        words = ["splitbrain", "test"]
+        standard = Spec()
+        shown = {"system", "workload", "nemesis", "hosts", "nodes", "time_limit", "seed"}
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name in {"test_count", "lab"}:
+                continue
+            if option.name in shown or value != getattr(standard, option.name):
+                words += [flag(option.name), _shown(value)]
+        return shlex.join(words)
+
+
+def flag(name: str) -> str:
+    """Return the command-line flag of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    choices, low, high = metadata["choices"], metadata["low"], metadata["high"]
+    values = value if isinstance(value, tuple) else (value,)
+    if choices is not None:
+        for one in values:
+            if one not in choices:
+                raise UsageError(f"{name} is {one!r}, but must be one of: {', '.join(choices)}")
+    if low is not None and not low <= value <= high:
+        raise UsageError(f"{name} is {value}, but must be from {low:g} to {high:g}")
+
+
+def from_values(values: Mapping[str, Any]) -> Spec:
+    """Build a spec from loosely typed values (TOML, command line); text is converted.
+
+    Raises `UsageError` for unknown names and for values that do not convert.
+    """
+    known = {option.name: option for option in fields(Spec)}
+    arguments: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise UsageError(f"unknown option {name!r}; known are: {', '.join(known)}")
+        arguments[name] = _convert(name, value, known[name].default)
+    return Spec(**arguments)
+
+
+def _convert(name: str, value: Any, default: Any) -> Any:
+    kind = type(default)
+    if kind is tuple:
+        words = value.split(",") if isinstance(value, str) else value
+        return _fault_names(name, words)
+    if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
+        raise UsageError(f"{name} is {value!r}, but must be {_KINDS[kind]}")
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise UsageError(f"{name} is {value!r}, but must be {_KINDS[kind]}")
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} is {value!r}, but must be {_KINDS[kind]}") from None
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text"}
+
+
+def _fault_names(name: str, words: object) -> tuple[str, ...]:
+    if not isinstance(words, Iterable):
+        raise UsageError(f"{name} is {words!r}, but must be a list of names")
+    names = [str(word).strip() for word in words]
+    names = [word for word in names if word not in ("", "none")]
+    # Each once, in the order of the table: the plan must not depend on how they were typed.
+    unknown = [word for word in names if word not in FAULTS]
+    return tuple(unknown) + tuple(fault for fault in FAULTS if fault in names)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a spec file into loosely typed values. Raises `UsageError` naming file and place."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML ({error})") from None

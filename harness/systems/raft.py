@@ -1,0 +1,269 @@
+"""The Raft node of this project, known to the harness by node/PROTOCOL.md alone.
+
+Rules of this file:
+- Nothing is imported from `node`: its archive is built by a command, its API spoken over HTTP.
+- What an error means is decided by one table (`ERRORS`) and one function (`outcome_of`). A code
+  that the table does not know, an answer that is cut short, or a node whose own `definite` flag
+  disagrees with the table: all of them are doubt, and doubt is `info`.
+- A request is sent once. No redirects, no retries, no proxies, and one deadline for all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from checker.history import EventType
+from harness.client import Client, Completion
+from harness.errors import HarnessError
+from harness.systems.system import Status
+from workloads.generator import Invocation
+
+PEER_PORT: Final = 7000
+CLIENT_PORT: Final = 7001
+
+# Error code -> certainly had no effect. The node's codes are those of node/PROTOCOL.md (a test
+# compares the tables); the last four are seen by the client itself.
+ERRORS: Final[Mapping[str, bool]] = {
+    "bad-request": True,
+    "not-found": True,
+    "precondition-failed": True,
+    "too-large": True,
+    "no-leader": True,
+    "not-leader": True,
+    "overloaded": True,
+    "shutting-down": True,
+    "not-committed": True,
+    "outcome-unknown": False,
+    "not-connected": True,
+    "connection-lost": False,
+    "timeout": False,
+    "garbled-answer": False,
+}
+
+# Hosts are near: a connection that takes longer than this is not going to be made.
+_CONNECT_S_MAX: Final = 1.0
+
+# An answer is a few hundred bytes; anything of this size is not one of ours.
+_ANSWER_BYTES_MAX: Final = 1 << 20
+
+
+def outcome_of(code: str, *, claimed_definite: bool | None = None) -> EventType:
+    """Say whether an operation that ended with this error certainly did not happen."""
+    definite = ERRORS.get(code, False)
+    if claimed_definite is not None and claimed_definite != definite:
+        return EventType.INFO
+    return EventType.FAIL if definite else EventType.INFO
+
+
+class RaftClient:
+    """Speaks to one node. Not thread-safe: one client a thread."""
+
+    def __init__(self, *, node: str, url: str, timeout_s: float) -> None:
+        """Prepare a session; no connection is made before the first operation."""
+        self.node = node
+        self._url = f"{url}/v1/kv"
+        self._timeout_s = timeout_s
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def invoke(self, invocation: Invocation) -> Completion:
+        """Perform one operation within the timeout, and decide what its end means."""
+        try:
+            status, body = self._post(_request_body(invocation))
+        except requests.RequestException as error:
+            code = _code_of(error)
+            return Completion(outcome_of(code), invocation.value, code)
+        return _completion(invocation, status, body)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _post(self, body: Mapping[str, Any]) -> tuple[int, bytes]:
+        """Send once, receive until the deadline. The socket's own timeout is for each receive;
+        the loop adds them up, so that an answer that trickles in does not hold the client."""
+        deadline = time.monotonic() + self._timeout_s
+        connect_s = min(_CONNECT_S_MAX, self._timeout_s / 2)
+        with self._session.post(
+            self._url,
+            json=body,
+            timeout=(connect_s, self._timeout_s - connect_s),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            received = bytearray()
+            for chunk in response.iter_content(chunk_size=4096):
+                received += chunk
+                if time.monotonic() > deadline:
+                    raise requests.ReadTimeout("the answer was not complete by the deadline")
+                if len(received) > _ANSWER_BYTES_MAX:
+                    raise requests.exceptions.ContentDecodingError("the answer is too long")
+            return response.status_code, bytes(received)
+
+
+def _request_body(invocation: Invocation) -> dict[str, Any]:
+    body: dict[str, Any] = {"op": invocation.f, "key": invocation.key}
+    if invocation.f == "write":
+        body["value"] = invocation.value
+    elif invocation.f == "cas":
+        body["from"], body["to"] = invocation.value
+    return body
+
+
+def _code_of(error: requests.RequestException) -> str:
+    """Name what went wrong below HTTP. Only what failed while connecting carried nothing."""
+    if isinstance(error, requests.ConnectTimeout):
+        return "not-connected"
+    if isinstance(error, requests.Timeout):
+        return "timeout"
+    if isinstance(error, requests.ConnectionError):
+        cause = error.args[0] if error.args else None
+        reason = getattr(cause, "reason", cause)
+        if isinstance(reason, NewConnectionError | ConnectTimeoutError):
+            return "not-connected"
+        return "connection-lost"
+    return "garbled-answer"
+
+
+def _completion(invocation: Invocation, status: int, body: bytes) -> Completion:
+    """Turn an answer into a completion; whatever is not exactly as agreed is doubt."""
+    doubt = Completion(outcome_of("garbled-answer"), invocation.value, "garbled-answer")
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return doubt
+    if not isinstance(answer, dict):
+        return doubt
+    if status == requests.codes.ok and answer.get("ok") is True and "value" in answer:
+        value = answer["value"] if invocation.f == "read" else invocation.value
+        return Completion(EventType.OK, value)
+    error = answer.get("error")
+    if not isinstance(error, dict) or not isinstance(error.get("code"), str):
+        return doubt
+    code = error["code"]
+    kind = outcome_of(code, claimed_definite=error.get("definite"))
+    return Completion(kind, invocation.value, code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaftSystem:
+    """A cluster of our nodes. `addresses` maps each node to its IP address."""
+
+    addresses: Mapping[str, str]
+    archive: Path
+    version: str
+    operation_timeout_s: float
+    seed: int
+    name: str = "raft"
+
+    def files(self) -> Mapping[str, Path]:
+        """Return the one archive that a node is."""
+        return {"node.pyz": self.archive}
+
+    def command(self, node: str, home: str) -> list[str]:
+        """Return the command of node/PROTOCOL.md, "Starting a node"."""
+        members: list[str] = []
+        for name, address in self.addresses.items():
+            members += ["--peer", f"{name}={address}:{PEER_PORT}"]
+            members += ["--client", f"{name}={address}:{CLIENT_PORT}"]
+        # The node gives up before its client does, so that clients hear what became of it.
+        request_timeout_ms = int(self.operation_timeout_s * 800)
+        return [
+            "python3",
+            "-I",
+            f"{home}/node.pyz",
+            "--name",
+            node,
+            "--data",
+            f"{home}/data",
+            *members,
+            "--request-timeout-ms",
+            str(request_timeout_ms),
+        ]
+
+    def client(self, node: str) -> Client:
+        """Return a client of one node."""
+        url = self._url(node)
+        return RaftClient(node=node, url=url, timeout_s=self.operation_timeout_s)
+
+    def status(self, node: str, timeout_s: float) -> Status | None:
+        """Ask /status once; the offset is taken at the middle of the round trip."""
+        session = _status_session()
+        before_ns, wall_before_ns = time.monotonic_ns(), time.time_ns()
+        try:
+            response = session.get(
+                f"{self._url(node)}/status", timeout=timeout_s, allow_redirects=False
+            )
+            round_trip_ns = time.monotonic_ns() - before_ns
+            answer = response.json()
+            wall_ns = int(answer["clock"]["wall_ns"])
+            return Status(
+                role=str(answer["role"]),
+                term=int(answer["term"]),
+                leader=answer["leader"],
+                commit_index=int(answer["commit_index"]),
+                applied_index=int(answer["applied_index"]),
+                clock_offset_ns=wall_ns - (wall_before_ns + round_trip_ns // 2),
+                clock_error_ns=round_trip_ns // 2,
+                raw=answer,
+            )
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return None
+
+    def _url(self, node: str) -> str:
+        return f"http://{self.addresses[node]}:{CLIENT_PORT}"
+
+
+_local = threading.local()
+
+
+def _status_session() -> requests.Session:
+    """Return this thread's session, so that samplers keep their connections."""
+    session: requests.Session | None = getattr(_local, "session", None)
+    if session is None:
+        session = requests.Session()
+        session.trust_env = False
+        _local.session = session
+    return session
+
+
+def build_archive(target: Path, *, mutant: str, root: Path) -> None:
+    """Build the node's archive, of a mutated copy of its sources if `mutant` names one.
+
+    `root` is the folder that holds the `node` package. Raises `HarnessError` with the last line
+    of what the command said.
+    """
+    source = root / "node"
+    if mutant:
+        _command(["-m", "node.mutants", "apply", mutant, str(target.parent)], root)
+        source = target.parent / "node"
+    _command(["-m", "node.archive", str(target), "--source", str(source)], root)
+
+
+def _command(arguments: Sequence[str], root: Path) -> str:
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HarnessError(f"building the node failed: {error}") from None
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise HarnessError(f"building the node failed: {said}")
+    return done.stdout

@@ -1,0 +1,58 @@
+"""What the harness needs to know of a system under test.
+
+Rules of this file:
+- A `System` is told the cluster's hosts once and then answers questions; it opens no connection
+  of its own but for clients and status requests.
+- Hosts are prepared and processes started by the harness; the system only says what is to be
+  uploaded and which command runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.client import Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What a node said of itself, and what its clock showed while it did.
+
+    `clock_offset_ns` is the node's wall clock minus the controller's, give or take
+    `clock_error_ns` (half the round trip). `raw` is the answer as it came.
+    """
+
+    role: str
+    term: int
+    leader: str | None
+    commit_index: int
+    applied_index: int
+    clock_offset_ns: int
+    clock_error_ns: int
+    raw: Mapping[str, Any]
+
+
+class System(Protocol):
+    """A replicated store that can be put on hosts and spoken to."""
+
+    name: str
+    version: str
+
+    def files(self) -> Mapping[str, Path]:
+        """Return what to upload to every host: path below the system's folder -> local file."""
+        ...
+
+    def command(self, node: str, home: str) -> list[str]:
+        """Return the argument vector that starts `node`; `home` is the system's folder there."""
+        ...
+
+    def client(self, node: str) -> Client:
+        """Return a client that speaks to `node`; must not block."""
+        ...
+
+    def status(self, node: str, timeout_s: float) -> Status | None:
+        """Ask a node how it is; `None` when it does not answer in time. Thread-safe."""
+        ...

@@ -1,0 +1,200 @@
+"""The interpreter, with clients that behave, fail, crash and hang."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checker.history import Event, EventType, History, read_jsonl
+from harness.client import Client, Completion
+from harness.interpreter import Interpreter
+from harness.journal import Journal, JournalError
+from workloads.generator import Invocation, Limit, Phases
+from workloads.randomness import Stream
+from workloads.register import RegisterOperations, final_reads, keys
+
+
+class Register:
+    """A correct register that all clients of a test share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.values: dict[str | None, Any] = {}
+        self.invoked: list[Invocation] = []
+
+    def perform(self, invocation: Invocation) -> Completion:
+        with self.lock:
+            self.invoked.append(invocation)
+            current = self.values.get(invocation.key)
+            if invocation.f == "read":
+                return Completion(EventType.OK, current)
+            if invocation.f == "cas":
+                if current != invocation.value[0]:
+                    return Completion(EventType.FAIL, invocation.value, "precondition-failed")
+                self.values[invocation.key] = invocation.value[1]
+            else:
+                self.values[invocation.key] = invocation.value
+            return Completion(EventType.OK, invocation.value)
+
+
+class MemoryClient:
+    """A client of a `Register`."""
+
+    def __init__(self, register: Register, thread: int) -> None:
+        self.node = f"n{thread % 3 + 1}"
+        self.register = register
+        self.closed = False
+
+    def invoke(self, invocation: Invocation) -> Completion:
+        return self.register.perform(invocation)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Rig:
+    """An interpreter over a fresh journal, with a clock of its own."""
+
+    def __init__(self, tmp_path: Path, *, concurrency: int = 4, timeout_s: float = 1.0) -> None:
+        self.register = Register()
+        self.clients: list[MemoryClient] = []
+        self.make: Any = MemoryClient
+        self.seen: list[Event] = []
+        self.journal = Journal(tmp_path / "history.jsonl")
+        self.began_ns = time.monotonic_ns()
+        self.concurrency = concurrency
+        self.timeout_s = timeout_s
+
+    def build(self) -> Interpreter:
+        return Interpreter(
+            journal=self.journal,
+            open_client=self._open,
+            concurrency=self.concurrency,
+            operation_timeout_ns=int(self.timeout_s * 1e9),
+            clock=lambda: time.monotonic_ns() - self.began_ns,
+            observe=self.seen.append,
+        )
+
+    def _open(self, thread: int) -> Client:
+        client: MemoryClient = self.make(self.register, thread)
+        self.clients.append(client)
+        return client
+
+    def history(self) -> History:
+        self.journal.close()
+        return read_jsonl(self.journal.path)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.journal.close()
+
+
+def load(count: int) -> Limit:
+    return Limit(count, RegisterOperations(Stream(1, "load"), keys(2)))
+
+
+def test_a_well_behaved_system_gives_a_complete_history(rig: Rig) -> None:
+    interpreter = rig.build()
+    interpreter.run(Phases((load(200), final_reads(key_count=2, threads=(0, 1, 2), node_count=3))))
+    interpreter.close()
+    history = rig.history()
+    operations = history.operations()
+    assert len(operations) == 206
+    assert all(operation.completion is not None for operation in operations)
+    assert {operation.invocation.node for operation in operations} == {"n1", "n2", "n3"}
+    assert {operation.invocation.process for operation in operations} == {0, 1, 2, 3}
+    assert [event.index for event in rig.seen] == sorted(event.index for event in history.events)
+
+
+def test_nothing_is_sent_before_it_is_journalled(rig: Rig) -> None:
+    unjournalled: list[Invocation] = []
+
+    class Suspicious(MemoryClient):
+        def invoke(self, invocation: Invocation) -> Completion:
+            lines = rig.journal.path.read_text().splitlines()
+            opened = [line for line in lines if '"invoke"' in line and f'"{invocation.f}"' in line]
+            if not any(f'"key":"{invocation.key}"' in line for line in opened):
+                unjournalled.append(invocation)
+            return super().invoke(invocation)
+
+    rig.make = Suspicious
+    interpreter = rig.build()
+    interpreter.run(load(50))
+    interpreter.close()
+    assert unjournalled == []
+    assert len(rig.register.invoked) == 50
+
+
+def test_doubt_retires_the_process_and_its_client(rig: Rig) -> None:
+    class Doubtful(MemoryClient):
+        def invoke(self, invocation: Invocation) -> Completion:
+            if invocation.f == "write":
+                raise OSError("the line went dead")
+            return super().invoke(invocation)
+
+    rig.make = Doubtful
+    interpreter = rig.build()
+    interpreter.run(load(60))
+    interpreter.close()
+    operations = rig.history().operations()
+    crashed = [operation for operation in operations if operation.type is EventType.INFO]
+    assert crashed
+    assert all(operation.f == "write" for operation in crashed)
+    assert "OSError: the line went dead" in str(crashed[0].completion)
+    processes = {int(operation.invocation.process) for operation in operations}
+    assert len(processes) >= len(crashed)
+    assert {process % rig.concurrency for process in processes} == set(range(rig.concurrency))
+    deadline = time.monotonic() + 5
+    while sum(client.closed for client in rig.clients) < len(crashed):
+        assert time.monotonic() < deadline, "the clients of retired processes stay open"
+        time.sleep(0.01)
+
+
+def test_a_client_that_hangs_is_given_up_and_its_late_answer_is_not_heard(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, concurrency=1, timeout_s=0.1)
+    release = threading.Event()
+
+    class Hanging(MemoryClient):
+        def invoke(self, invocation: Invocation) -> Completion:
+            if len(rig.clients) == 1:
+                release.wait(30)
+            return super().invoke(invocation)
+
+    rig.make = Hanging
+    interpreter = rig.build()
+    interpreter.run(load(3))
+    release.set()
+    interpreter.close()
+    first, second, third = rig.history().operations()
+    assert first.type is EventType.INFO
+    assert first.completion is not None
+    assert first.completion.error == "no-answer-by-deadline"
+    assert {second.type, third.type} <= {EventType.OK, EventType.FAIL}
+    assert (first.invocation.process, second.invocation.process) == (0, 1)
+
+
+def test_a_journal_that_fails_ends_the_run_and_nothing_more_is_sent(rig: Rig) -> None:
+    interpreter = rig.build()
+    interpreter.run(load(5))
+    sent = len(rig.register.invoked)
+    rig.journal.close()
+    with pytest.raises(JournalError):
+        interpreter.run(load(5))
+    interpreter.close()
+    assert len(rig.register.invoked) == sent
+
+
+def test_stop_ends_an_endless_run_with_every_answer_in(rig: Rig) -> None:
+    interpreter = rig.build()
+    threading.Timer(0.2, interpreter.stop).start()
+    interpreter.run(RegisterOperations(Stream(1, "endless"), keys(2)))
+    interpreter.close()
+    operations = rig.history().operations()
+    assert operations
+    assert all(operation.completion is not None for operation in operations)
