@@ -21,7 +21,8 @@ $(READY): pyproject.toml tools/setup.sh
 	@touch $(READY)
 
 demo: setup ## a real 30 s test on five SSH hosts: partitions, kills, pauses, clock skew
-	@$(BIN)/splitbrain demo
+	@$(BIN)/splitbrain test --system raft --workload register \
+	  --nemesis partition,kill,pause,clock --hosts lab --nodes 5 --time-limit 30
 
 lint: setup ## ruff, mypy, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -15,12 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from random import Random
-from typing import Any, Final, Protocol
+from typing import Protocol
 
 from harness.cluster import Cluster
 from harness.errors import HostError
-from harness.nemesis import grudges
 from harness.nemesis.plan import Fault
 from harness.remote.agent_client import Agent
 

@@ -17,17 +17,27 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
 
 from checker.history import EventType
 from harness.client import Client, Completion
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.systems.system import Status
 from workloads.generator import Invocation
+
+# The folder above the packages: where the node's sources are, in a checkout or installed.
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 PEER_PORT: Final = 7000
 CLIENT_PORT: Final = 7001
@@ -56,6 +66,7 @@ _CONNECT_S_MAX: Final = 1.0
 
 # An answer is a few hundred bytes; anything of this size is not one of ours.
 _ANSWER_BYTES_MAX: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 14
 
 
 def outcome_of(code: str, *, claimed_definite: bool | None = None) -> EventType:
@@ -81,7 +92,7 @@ class RaftClient:
         """Perform one operation within the timeout, and decide what its end means."""
         try:
             status, body = self._post(_request_body(invocation))
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             code = _code_of(error)
             return Completion(outcome_of(code), invocation.value, code)
         return _completion(invocation, status, body)
@@ -103,7 +114,7 @@ class RaftClient:
             stream=True,
         ) as response:
             received = bytearray()
-            for chunk in response.iter_content(chunk_size=4096):
+            while chunk := response.raw.read1(_CHUNK_BYTES):
                 received += chunk
                 if time.monotonic() > deadline:
                     raise requests.ReadTimeout("the answer was not complete by the deadline")
@@ -121,11 +132,11 @@ def _request_body(invocation: Invocation) -> dict[str, Any]:
     return body
 
 
-def _code_of(error: requests.RequestException) -> str:
+def _code_of(error: requests.RequestException | HTTPError) -> str:
     """Name what went wrong below HTTP. Only what failed while connecting carried nothing."""
     if isinstance(error, requests.ConnectTimeout):
         return "not-connected"
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout | ReadTimeoutError):
         return "timeout"
     if isinstance(error, requests.ConnectionError):
         cause = error.args[0] if error.args else None
@@ -133,7 +144,7 @@ def _code_of(error: requests.RequestException) -> str:
         if isinstance(reason, NewConnectionError | ConnectTimeoutError):
             return "not-connected"
         return "connection-lost"
-    return "garbled-answer"
+    return "connection-lost" if isinstance(error, ProtocolError) else "garbled-answer"
 
 
 def _completion(invocation: Invocation, status: int, body: bytes) -> Completion:
@@ -164,7 +175,6 @@ class RaftSystem:
     archive: Path
     version: str
     operation_timeout_s: float
-    seed: int
     name: str = "raft"
 
     def files(self) -> Mapping[str, Path]:
@@ -238,11 +248,17 @@ def _status_session() -> requests.Session:
     return session
 
 
-def build_archive(target: Path, *, mutant: str, root: Path) -> None:
+def version_of(mutant: str) -> str:
+    """Return the version that reports show."""
+    ours = metadata.version("splitbrain")
+    return f"{ours} (mutant {mutant})" if mutant else ours
+
+
+def build_archive(target: Path, *, mutant: str, root: Path = ROOT) -> None:
     """Build the node's archive, of a mutated copy of its sources if `mutant` names one.
 
-    `root` is the folder that holds the `node` package. Raises `HarnessError` with the last line
-    of what the command said.
+    `root` is the folder that holds the `node` package. Raises `UsageError` for an unknown mutant
+    and `HarnessError` when building fails, with the last line of what the command said.
     """
     source = root / "node"
     if mutant:
@@ -265,5 +281,13 @@ def _command(arguments: Sequence[str], root: Path) -> str:
         raise HarnessError(f"building the node failed: {error}") from None
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        if done.returncode == UsageError.exit_code:
+            raise UsageError(said)
         raise HarnessError(f"building the node failed: {said}")
     return done.stdout
+
+
+def mutants(root: Path = ROOT) -> dict[str, str]:
+    """Return the known mutants of the node: name -> what it breaks."""
+    listed = json.loads(_command(["-m", "node.mutants", "list", "--json"], root))
+    return {str(one["id"]): str(one["breaks"]) for one in listed}

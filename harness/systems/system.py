@@ -38,8 +38,15 @@ class Status:
 class System(Protocol):
     """A replicated store that can be put on hosts and spoken to."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """What specs and reports call it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The version under test, as reports show it."""
+        ...
 
     def files(self) -> Mapping[str, Path]:
         """Return what to upload to every host: path below the system's folder -> local file."""

@@ -1,0 +1,220 @@
+"""The command: `splitbrain ...`.
+
+Rules of this file:
+- It parses, calls, prints and exits; what a command does is elsewhere, and imported when needed,
+  so that `splitbrain --help` answers at once.
+- Results go to standard output, everything else to standard error. With `--json` standard output
+  holds JSON and nothing else.
+- Every error that a user can cause ends in one line and an exit code of ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from harness.errors import SplitbrainError, UsageError
+from harness.outcome import worst
+from harness.spec import Spec, flag, from_values, read_toml
+
+_PROGRAM: Final = "splitbrain"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except SplitbrainError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        sys.stderr.close()
+        return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{_PROGRAM}: {text}\n")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and exits with our code for bad usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (try: {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=_PROGRAM,
+        description="Finds out whether a replicated store keeps its word when networks split, "
+        "machines die and clocks jump.",
+        epilog="Exit codes: 0 pass, 1 violation, 2 usage, 3 inconclusive or vacuous, "
+        "4 harness failure, 130 interrupted.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_test(commands)
+    _add_check(commands)
+    _add_report(commands)
+    _add_lab(commands)
+    _add_doctor(commands)
+    _add_mutants(commands)
+    return parser
+
+
+def _add_test(commands: Any) -> None:
+    test = commands.add_parser("test", help="run a test on real hosts")
+    test.add_argument("--spec", type=Path, metavar="FILE", help="a TOML file with these options")
+    for option in fields(Spec):
+        test.add_argument(
+            flag(option.name),
+            default=None,
+            metavar=_metavar(option.metadata, option.default),
+            help=_help(option.metadata, option.default, name=option.name),
+        )
+    test.add_argument("--json", action="store_true", help="print outcome.json instead of text")
+    test.set_defaults(command=_test)
+
+
+def _metavar(metadata: Any, default: object) -> str:
+    if metadata["choices"] is not None:
+        return "NAME" if isinstance(default, str) else "NAMES"
+    return {int: "N", float: "N", str: "TEXT"}[type(default)]
+
+
+def _help(metadata: Any, default: object, *, name: str) -> str:
+    text = str(metadata["help"])
+    if metadata["choices"] is not None:
+        text += f" ({', '.join(metadata['choices'])})"
+    if name == "seed":
+        return f"{text}; by default a fresh one, which is printed"
+    shown = ",".join(default) if isinstance(default, tuple) else default
+    return f"{text}; {shown} by default" if shown not in ("", -1) else text
+
+
+def _test(options: argparse.Namespace) -> int:
+    from harness.run import run_all
+
+    values = read_toml(options.spec) if options.spec is not None else {}
+    typed = {option.name: getattr(options, option.name) for option in fields(Spec)}
+    values |= {name: value for name, value in typed.items() if value is not None}
+    spec = from_values({"seed": _fresh_seed(), **values})
+    codes = []
+    for result in run_all(spec):
+        codes.append(result.exit_code)
+        if options.json:
+            _say(json.dumps({**result.document, "path": str(result.path)}))
+        else:
+            from harness.summary import summary
+
+            _say(summary(result))
+    return worst(codes)
+
+
+def _fresh_seed() -> int:
+    """Return a seed that nobody chose: the one place where a run meets real randomness."""
+    import secrets
+
+    return secrets.randbelow(1_000_000)
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser("check", help="check recorded histories")
+    check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="histories or runs")
+    check.add_argument("--model", help="what the history should behave like (runs know theirs)")
+    check.add_argument("--initial", metavar="JSON", help="the initial state")
+    check.add_argument("--failed-cas", choices=("differs", "absent"))
+    check.add_argument("--nil-read", choices=("absent", "unknown"))
+    check.add_argument(
+        "--format", default="auto", choices=("auto", "jsonl", "edn", "jepsen-log"), help="auto"
+    )
+    check.add_argument("--budget-s", type=float, default=60.0, metavar="N", help="60 by default")
+    check.add_argument("--memory-mb", type=int, default=2048, metavar="N", help="2048 by default")
+    check.add_argument("--json", action="store_true", help="one JSON object a file")
+    check.set_defaults(command=_check)
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser("report", help="write the HTML report of a run again")
+    report.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    report.set_defaults(command=_report)
+
+
+def _add_lab(commands: Any) -> None:
+    lab = commands.add_parser("lab", help="SSH hosts on this machine")
+    actions = lab.add_subparsers(required=True, metavar="up|down|status|ssh")
+    for name, help_text in (
+        ("up", "bring the hosts up; twice is no error"),
+        ("down", "take them down; nothing is left"),
+        ("status", "say what is there"),
+        ("ssh", "open a shell on a host, or run a command there"),
+    ):
+        action = actions.add_parser(name, help=help_text)
+        action.add_argument("--lab", type=int, default=0, metavar="N", help="which lab; 0")
+        if name == "up":
+            action.add_argument("--nodes", type=int, default=5, metavar="N", help="how many; 5")
+        if name == "ssh":
+            action.add_argument("host", help="n1, n2, ...")
+            action.add_argument("words", nargs=argparse.REMAINDER, help="a command")
+        action.set_defaults(command=_lab, action=name)
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser("doctor", help="what this machine can do, and what it lacks")
+    doctor.set_defaults(command=_doctor)
+
+
+def _add_mutants(commands: Any) -> None:
+    mutants = commands.add_parser("mutants", help="the known bugs that --mutant can put in")
+    mutants.set_defaults(command=_mutants)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from harness.recheck import check_paths
+
+    return check_paths(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from reports.command import run_report
+
+    return run_report(options.run)
+
+
+def _lab(options: argparse.Namespace) -> int:
+    from harness.lab_command import act
+
+    return act(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from harness import doctor
+
+    del options
+    findings = doctor.examine()
+    _say(doctor.render(findings))
+    return 0 if doctor.ok(findings) else 4
+
+
+def _mutants(options: argparse.Namespace) -> int:
+    from harness.systems.raft import mutants
+
+    del options
+    for mutant, text in mutants().items():
+        _say(f"{mutant:28}{text}")
+    return 0

@@ -1,0 +1,197 @@
+"""From what a run recorded to its outcome: check the history, decide, write, report.
+
+Rules of this file:
+- The history is read back from the run's folder: what is judged is what was written, and anyone
+  can judge it again.
+- What goes wrong here is the harness' failure and is written into the outcome; a violation that
+  the history shows is still one.
+- The last step, `outcome.json`, is written whole or not at all; the report comes after it, from
+  the folder alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from checker.budget import Budget
+from checker.history import EventType, History, HistoryError, read_jsonl
+from checker.linearizable import check
+from checker.models import model_named
+from checker.verdict import CheckResult, Verdict
+from harness import store
+from harness.errors import HarnessError
+from harness.experiment import Findings
+from harness.nemesis.conductor import evidence_by_name
+from harness.outcome import EXIT_CODES, CheckSummary, Evidence, decide
+from harness.progress import Progress
+from harness.spec import Spec
+from workloads import register
+
+log = logging.getLogger("harness")
+
+# A run in which fewer than this share of the offered operations was acknowledged shows little.
+_ACKNOWLEDGED_SHARE_MIN: Final = 0.1
+
+
+def conclude(spec: Spec, folder: Path, findings: Findings, progress: Progress) -> dict[str, Any]:
+    """Check a run, write its `outcome.json` and report, and return the outcome's document."""
+    checks: list[CheckSummary] = []
+    history = History(())
+    with progress.phase("check"):
+        if (folder / store.HISTORY).is_file():
+            try:
+                history = read_jsonl(folder / store.HISTORY)
+                checks.append(linearizable(spec, history))
+            except (HistoryError, OSError) as error:
+                findings.failures.append(f"the history could not be checked: {error}")
+        checks += _liveness(findings) + _crashes(findings)
+    evidence = Evidence(
+        checks=checks,
+        acknowledged=_count(history)["ok"],
+        acknowledged_min=int(spec.rate * spec.time_limit * _ACKNOWLEDGED_SHARE_MIN),
+        fault_evidence=evidence_by_name(findings.records),
+        leader_faults=_leader_faults(findings),
+        leader_changes=max(0, len(findings.leader_changes) - 1),
+        failures=findings.failures,
+        interrupted=findings.interrupted,
+    )
+    outcome, reasons = decide(evidence)
+    document = {
+        "splitbrain": metadata.version("splitbrain"),
+        "name": spec.workload,
+        "outcome": outcome.value,
+        "exit_code": EXIT_CODES[outcome],
+        "reasons": reasons,
+        "started_at": _started_at(progress),
+        "seed": spec.seed,
+        "repeat": spec.repeat_line(),
+        "spec": spec.to_dict(),
+        "checks": [one.to_json() for one in checks],
+        "operations": _count(history),
+        "by_f": _count_by_f(history),
+        "leader_changes": findings.leader_changes,
+        "faults": [record.to_json() for record in findings.records],
+        "recovery": _recovery(findings),
+        "failures": findings.failures,
+        "phases": progress.phases,
+    }
+    _write(folder, document, progress)
+    return document
+
+
+def linearizable(spec: Spec, history: History) -> CheckSummary:
+    """Check a run's history against its workload's model, within the spec's budget.
+
+    A checker that fails has shown nothing: that is `unknown`, never a verdict on the system.
+    """
+    budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
+    try:
+        result = check(history, model_named(register.MODEL), budget=budget)
+    except HistoryError:
+        raise
+    except Exception as error:
+        log.exception("the checker failed")
+        reason = f"the checker failed: {type(error).__name__}: {error}"
+        return CheckSummary(name="linearizable", verdict=Verdict.UNKNOWN, reason=reason)
+    return CheckSummary(
+        name="linearizable",
+        verdict=result.verdict,
+        reason=_reason(result),
+        details={
+            "operations": result.operations,
+            "keys": len(result.keys),
+            "algorithm": result.algorithm,
+            "seconds": round(result.seconds, 3),
+            "counterexample": result.counterexample,
+        },
+    )
+
+
+def _reason(result: CheckResult) -> str | None:
+    if result.counterexample is not None:
+        return str(result.counterexample["summary"])
+    return result.reason
+
+
+def _liveness(findings: Findings) -> list[CheckSummary]:
+    """Judge recovery, if the run came that far; evidence is what every node said last."""
+    recovery = findings.recovery
+    if recovery is None:
+        return []
+    verdict = Verdict.VALID if recovery.recovered else Verdict.INVALID
+    reason = None
+    if not recovery.recovered:
+        reason = f"not recovered {recovery.deadline_s:g} s after the last fault: {recovery.detail}"
+    return [CheckSummary(name="liveness", verdict=verdict, reason=reason)]
+
+
+def _crashes(findings: Findings) -> list[CheckSummary]:
+    """Judge exits of the system that no fault explains."""
+    if not findings.crashes:
+        return []
+    reason = "; ".join(findings.crashes)
+    return [CheckSummary(name="system-crash", verdict=Verdict.INVALID, reason=reason)]
+
+
+def _leader_faults(findings: Findings) -> int:
+    return sum(
+        1
+        for record in findings.records
+        if record.fault.name.endswith("-leader") and record.certainty.value == "installed"
+    )
+
+
+def _count(history: History) -> dict[str, int]:
+    counts = Counter(event.type for event in history.client_events)
+    return {kind.value: counts[kind] for kind in EventType}
+
+
+def _count_by_f(history: History) -> dict[str, dict[str, int]]:
+    counts = Counter((event.f, event.type) for event in history.client_events)
+    return {
+        f: {kind.value: counts[f, kind] for kind in EventType if kind is not EventType.INVOKE}
+        for f in sorted({f for f, _ in counts})
+    }
+
+
+def _recovery(findings: Findings) -> dict[str, Any] | None:
+    recovery = findings.recovery
+    if recovery is None:
+        return None
+    return {
+        "recovered": recovery.recovered,
+        "seconds": recovery.seconds,
+        "deadline_s": recovery.deadline_s,
+        "detail": recovery.detail,
+    }
+
+
+def _started_at(progress: Progress) -> str:
+    spent = timedelta(seconds=sum(phase["seconds"] for phase in progress.phases))
+    return (datetime.now(UTC) - spent).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _write(folder: Path, document: dict[str, Any], progress: Progress) -> None:
+    """Write outcome and report. A disk that is full takes neither, and says so."""
+    try:
+        with progress.phase("report"):
+            store.write_json(folder / store.OUTCOME, document)
+            from reports.page import write_report
+
+            write_report(folder)
+        # Once more, with the time that the report took.
+        store.write_json(folder / store.OUTCOME, document)
+    except OSError as error:
+        raise HarnessError(
+            f"{folder}: the outcome ({document['outcome']}) could not be written ({error.strerror})"
+        ) from None
+    except Exception:  # (a report that fails must not hide the outcome)
+        log.exception("the report could not be written")
+        document["failures"].append("the report could not be written; see harness.log")
+        store.write_json(folder / store.OUTCOME, document)

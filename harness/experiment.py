@@ -1,0 +1,217 @@
+"""The part of a run in which clients and nemesis are at work: ready, load, recover, final reads.
+
+Rules of this file:
+- One clock for everything in the history: nanoseconds since `Experiment` was made.
+- Faults end before recovery is demanded, and recovery is demanded of every node: a leader, and a
+  read served through each one, within a deadline. A system that does not recover has failed
+  (`liveness`); the evidence is what each node said last.
+- Nothing here decides the outcome: it is collected in `Findings`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from checker.history import EventType
+from harness import store
+from harness.cluster import Cluster
+from harness.errors import HarnessError
+from harness.interpreter import Interpreter
+from harness.journal import Journal
+from harness.nemesis.conductor import Conductor, FaultRecord
+from harness.nemesis.faults import Crew
+from harness.nemesis.kinds import make_kinds
+from harness.nemesis.plan import Plan, make_plan
+from harness.observer import Observer
+from harness.progress import Progress
+from harness.spec import Spec
+from workloads import register
+from workloads.generator import Invocation
+
+log = logging.getLogger("harness")
+
+# How long a fresh cluster may take to serve its first operation.
+_READY_TIMEOUT_S: Final = 20.0
+# How long undoing faults may take on the whole; each command has its own, shorter bound.
+_HEAL_TIMEOUT_S: Final = 20.0
+_POLL_S: Final = 0.1
+_STATUS_TIMEOUT_S: Final = 0.5
+_NS_PER_S: Final = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Recovery:
+    """Whether the system served again after the faults, and how soon."""
+
+    recovered: bool
+    seconds: float
+    deadline_s: float
+    detail: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a run has learnt so far. Filled as it goes, so that an end at any time leaves it good."""
+
+    records: list[FaultRecord] = field(default_factory=list)
+    leader_changes: list[dict[str, Any]] = field(default_factory=list)
+    recovery: Recovery | None = None
+    crashes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+class Experiment:
+    """Owns the journal, the clients, the nemesis and the observer of one run."""
+
+    def __init__(
+        self, spec: Spec, cluster: Cluster, folder: Path, findings: Findings, progress: Progress
+    ) -> None:
+        self._spec = spec
+        self._cluster = cluster
+        self._findings = findings
+        self._progress = progress
+        self._began_ns = time.monotonic_ns()
+        self._journal = Journal(folder / store.HISTORY)
+        self._plan = self._make_plan()
+        try:
+            store.write_json(folder / store.PLAN, self._plan.to_json())
+        except OSError as error:
+            raise HarnessError(f"{folder}: cannot be written ({error.strerror})") from None
+        self._observer = Observer(
+            system=cluster.system,
+            nodes=cluster.nodes,
+            path=folder / store.STATUS,
+            clock=self._clock,
+        )
+        self._crew = Crew(cluster)
+        self._conductor: Conductor | None = None
+        self._interpreter: Interpreter | None = None
+
+    def await_ready(self) -> None:
+        """Wait until every node serves a read. Raises `HarnessError` if one never does."""
+        waiting = self._serve_everywhere(_READY_TIMEOUT_S)
+        if waiting:
+            raise HarnessError(
+                f"the system did not come up within {_READY_TIMEOUT_S:.0f} s: {waiting}; "
+                "its logs are in the run's folder under hosts/"
+            )
+
+    def load(self) -> None:
+        """Run clients and nemesis for the time limit. The run's clock starts here."""
+        spec = self._spec
+        # What came before was set-up: the history's time zero is the start of the load.
+        self._began_ns = time.monotonic_ns()
+        self._observer.start()
+        self._interpreter = Interpreter(
+            journal=self._journal,
+            open_client=self._open_client,
+            concurrency=spec.concurrency,
+            operation_timeout_ns=int(spec.operation_timeout * _NS_PER_S),
+            clock=self._clock,
+            observe=self._progress.see,
+        )
+        self._conductor = Conductor(
+            plan=self._plan,
+            kinds=make_kinds(self._crew, self._cluster.system),
+            journal=self._journal,
+            clock=self._clock,
+            leader=self._observer.leader,
+            is_up=self._cluster.is_up,
+            progress=self._progress,
+        )
+        self._findings.records = self._conductor.records
+        self._conductor.start()
+        self._interpreter.run(
+            register.operations(
+                seed=spec.seed,
+                key_count=spec.keys,
+                rate_per_s=spec.rate,
+                time_limit_ns=int(spec.time_limit * _NS_PER_S),
+            )
+        )
+
+    def recover(self) -> None:
+        """Undo every fault, restart what is dead, and demand service through every node."""
+        self._heal()
+        began = time.monotonic()
+        waiting = self._serve_everywhere(self._spec.recovery_timeout)
+        self._findings.recovery = Recovery(
+            recovered=not waiting,
+            seconds=round(time.monotonic() - began, 3),
+            deadline_s=self._spec.recovery_timeout,
+            detail=waiting or "every node served a read",
+        )
+
+    def read_everything(self) -> None:
+        """Read every key through every node, as part of the history."""
+        assert self._interpreter is not None, "load comes first"
+        threads = tuple(range(self._spec.concurrency))
+        nodes = len(self._cluster.nodes)
+        self._interpreter.run(
+            register.final_reads(key_count=self._spec.keys, threads=threads, node_count=nodes)
+        )
+
+    def close(self) -> None:
+        """End everything that this object started; safe at any time, also half way through."""
+        if self._interpreter is not None:
+            self._interpreter.stop()
+            self._interpreter.close()
+        self._heal()
+        self._findings.leader_changes = self._observer.leader_changes()
+        self._observer.close()
+        self._crew.close()
+        self._journal.close()
+
+    def _clock(self) -> int:
+        return time.monotonic_ns() - self._began_ns
+
+    def _make_plan(self) -> Plan:
+        spec = self._spec
+        return make_plan(
+            seed=spec.seed,
+            kinds=spec.nemesis,
+            nodes=self._cluster.nodes,
+            time_limit_ns=int(spec.time_limit * _NS_PER_S),
+            interval_ns=int(spec.nemesis_interval * _NS_PER_S),
+        )
+
+    def _open_client(self, thread: int) -> Any:
+        nodes = self._cluster.nodes
+        return self._cluster.system.client(nodes[thread % len(nodes)])
+
+    def _heal(self) -> None:
+        if self._conductor is not None:
+            self._conductor.finish(_HEAL_TIMEOUT_S)
+            if self._conductor.error is not None:
+                self._findings.failures.append(self._conductor.error)
+            self._conductor = None
+
+    def _serve_everywhere(self, timeout_s: float) -> str:
+        """Wait until a read succeeds through every node; return who did not serve, and why."""
+        deadline = time.monotonic() + timeout_s
+        with ThreadPoolExecutor(len(self._cluster.nodes)) as pool:
+            answers = pool.map(lambda node: self._serves(node, deadline), self._cluster.nodes)
+        return "; ".join(answer for answer in answers if answer)
+
+    def _serves(self, node: str, deadline: float) -> str:
+        client = self._cluster.system.client(node)
+        probe = Invocation(f="read", key=register.keys(1)[0], thread=0)
+        said = "was not asked"
+        try:
+            while time.monotonic() < deadline:
+                completion = client.invoke(probe)
+                if completion.type is EventType.OK:
+                    return ""
+                said = completion.error or "gave no reason"
+                time.sleep(_POLL_S)
+        finally:
+            client.close()
+        status = self._cluster.system.status(node, _STATUS_TIMEOUT_S)
+        state = "no status" if status is None else f"{status.role} in term {status.term}"
+        return f"{node} serves no read ({said}; {state})"

@@ -1,0 +1,75 @@
+"""`splitbrain lab ...`: the hosts on this machine, by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+
+from harness.errors import HarnessError, UsageError
+from harness.hosts import lab
+from harness.hosts.host import HostAddress
+
+
+def act(options: argparse.Namespace) -> int:
+    """Perform one action and return its exit code."""
+    instance: int = options.lab
+    if options.action == "up":
+        made = lab.up(nodes=options.nodes, instance=instance)
+        _say(f"lab {instance} is up")
+        for host in made.hosts:
+            _say(f"  {host.name}  {host.address}  splitbrain lab ssh --lab {instance} {host.name}")
+        return 0
+    if options.action == "down":
+        lab.down(instance)
+        _say(f"lab {instance} is down")
+        return 0
+    found = lab.status(instance)
+    if options.action == "ssh":
+        return _ssh(found, options)
+    _say(f"lab {instance} is {found.state}")
+    for host in found.hosts:
+        _say(f"  {host.name}  {host.address}")
+    for problem in found.problems:
+        _say(f"  {problem}")
+    return 0 if found.state in ("up", "down") else 4
+
+
+def _ssh(found: lab.LabStatus, options: argparse.Namespace) -> int:
+    """Become OpenSSH's client, with this lab's key and known hosts only."""
+    names = {host.name: host for host in found.hosts}
+    if options.host not in names:
+        known = ", ".join(names) or f"none: splitbrain lab up --lab {found.instance}"
+        raise UsageError(f"there is no host {options.host!r}; there are: {known}")
+    program = shutil.which("ssh")
+    if program is None:
+        raise HarnessError("there is no ssh command: apt-get install openssh-client")
+    words = ssh_words(program, names[options.host], options.words)
+    sys.stdout.flush()
+    os.execv(program, words)
+
+
+def ssh_words(program: str, host: HostAddress, command: list[str]) -> list[str]:
+    """Return the command line that opens a shell on a host, or runs a command there."""
+    return [
+        program,
+        "-F",
+        "/dev/null",
+        "-i",
+        str(host.key_path),
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        f"UserKnownHostsFile={host.known_hosts_path}",
+        "-p",
+        str(host.port),
+        f"{host.user}@{host.address}",
+        *command,
+    ]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,255 @@
+"""The kinds of fault, one class each: how it is applied, undone, and what counts as evidence.
+
+Rules of this file:
+- A partition is `installed` when packets were dropped, not when a rule was added; a pause when the
+  kernel shows the process stopped; a kill when the process is gone; a clock fault when the process
+  itself reports another time. What is merely believed is `indeterminate`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from harness.nemesis import grudges
+from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
+from harness.nemesis.grudges import Grudge
+from harness.nemesis.plan import Fault
+from harness.remote.agent_client import Agent
+from harness.remote.evidence import ClockState, Skipped
+from harness.systems.system import System
+
+# How far a clock may be from where it should be and still count, beside the measurement's own
+# error: the time that commands take, and what a drifting clock gains meanwhile.
+_CLOCK_SLACK_NS: Final = 200_000_000
+_STATUS_TIMEOUT_S: Final = 0.5
+_STROBE_LOOKS: Final = 12
+
+
+def make_kinds(crew: Crew, system: System) -> Mapping[str, FaultKind]:
+    """Return every kind of fault by its name in a plan."""
+    return {
+        "partition": Partition(crew),
+        "kill": Kill(crew),
+        "pause": Pause(crew),
+        "clock": Clock(crew, system),
+    }
+
+
+def grudge_of(fault: Fault, nodes: Sequence[str], targets: Sequence[str]) -> Grudge:
+    """Return who drops whose packets in this partition. Pure."""
+    if fault.name == "halves":
+        return grudges.halves(nodes, Random(fault.parameters["shuffle"]))
+    if fault.name == "majorities-ring":
+        return grudges.majorities_ring(nodes, Random(fault.parameters["shuffle"]))
+    if fault.name == "one-way":
+        return grudges.one_way(nodes, targets[0], deaf=fault.parameters["deaf"])
+    return grudges.isolate(nodes, targets[0])
+
+
+@dataclass(slots=True)
+class Partition:
+    """Cuts links by dropping packets at the receiver."""
+
+    crew: Crew
+    _cut: dict[int, Grudge] = field(default_factory=dict)
+
+    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Make every node of the grudge deaf to those it drops."""
+        cluster = self.crew.cluster
+        grudge = grudge_of(fault, cluster.nodes, targets)
+        self._cut[fault.id] = grudge
+
+        def cut(node: str, agent: Agent) -> Report:
+            done = agent.cut([cluster.addresses[source] for source in grudge[node]])
+            if isinstance(done, Skipped):
+                return Report(Certainty.SKIPPED, done.reason)
+            names = ", ".join(grudge[node])
+            return Report(Certainty.INDETERMINATE, f"drops packets from {names}")
+
+        return self.crew.on([node for node, dropped in grudge.items() if dropped], cut)
+
+    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Let everybody hear everybody, and count what was not heard meanwhile."""
+        del targets
+        names = {address: node for node, address in self.crew.cluster.addresses.items()}
+
+        def heal(node: str, agent: Agent) -> Report:
+            del node
+            dropped = agent.heal_network()
+            if dropped.total == 0:
+                return Report(Certainty.INDETERMINATE, "no packet came that could be dropped")
+            counts = ", ".join(
+                f"{count} from {names.get(address, address)}"
+                for address, count in dropped.by_source.items()
+                if count
+            )
+            gaps = f" (with {dropped.lapses} gaps)" if dropped.lapses else ""
+            return Report(Certainty.INSTALLED, f"dropped packets: {counts}{gaps}")
+
+        grudge = self._cut.pop(fault.id, {})
+        return self.crew.on([node for node, dropped in grudge.items() if dropped], heal)
+
+
+@dataclass(slots=True)
+class Kill:
+    """SIGKILLs the system, and starts it again at the end."""
+
+    crew: Crew
+
+    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Kill; the evidence is that the process is gone."""
+        del fault
+
+        def kill(node: str, agent: Agent) -> Report:
+            self.crew.cluster.note_down(node)
+            seen = agent.kill()
+            certain = seen.gone and seen.was_running
+            kind = Certainty.INSTALLED if certain else Certainty.INDETERMINATE
+            return Report(kind, seen.detail)
+
+        return self.crew.on(targets, kill)
+
+    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Start again."""
+        del fault
+
+        def start(node: str, agent: Agent) -> Report:
+            del agent
+            detail = self.crew.cluster.start(node)
+            self.crew.cluster.note_up(node)
+            # Coming back is no evidence that it had been gone: that was seen at the start, or not.
+            return Report(Certainty.INDETERMINATE, f"started again: {detail}")
+
+        return self.crew.on(targets, start)
+
+
+@dataclass(slots=True)
+class Pause:
+    """Stops the system's processes with SIGSTOP, and lets them go on at the end."""
+
+    crew: Crew
+
+    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Stop; the evidence is the process state that the kernel shows."""
+        del fault
+
+        def pause(node: str, agent: Agent) -> Report:
+            self.crew.cluster.note_down(node)
+            seen = agent.pause()
+            kind = Certainty.INSTALLED if seen.stopped else Certainty.INDETERMINATE
+            return Report(kind, seen.detail)
+
+        return self.crew.on(targets, pause)
+
+    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Go on."""
+        del fault
+
+        def resume(node: str, agent: Agent) -> Report:
+            seen = agent.resume()
+            self.crew.cluster.note_up(node)
+            # Going on is no evidence that it had stood still: that was seen at the start, or not.
+            return Report(Certainty.INDETERMINATE, f"resumed: {seen.detail}")
+
+        return self.crew.on(targets, resume)
+
+
+@dataclass(slots=True)
+class Clock:
+    """Moves the wall clock that the system's processes see, by libfaketime.
+
+    The evidence is what the process itself says the time is, compared with the controller's clock
+    before and after: a host without libfaketime, or a program that does not look, shows no change.
+    """
+
+    crew: Crew
+    system: System
+    _before_ns: dict[tuple[int, str], int] = field(default_factory=dict)
+    _began_ns: dict[int, int] = field(default_factory=dict)
+
+    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Move the clocks, then look at them."""
+        self._began_ns[fault.id] = time.monotonic_ns()
+
+        def move(node: str, agent: Agent) -> Report:
+            before = self.system.status(node, _STATUS_TIMEOUT_S)
+            if before is not None:
+                self._before_ns[fault.id, node] = before.clock_offset_ns
+            done = self._apply(fault, agent)
+            if isinstance(done, Skipped):
+                return Report(Certainty.SKIPPED, done.reason)
+            if fault.name == "bump":
+                return self._look(fault, node, fault.parameters["offset_ms"] * 1_000_000)
+            if fault.name == "strobe":
+                return self._look_for_strobe(fault, node)
+            return Report(Certainty.INDETERMINATE, f"runs {fault.parameters['rate']} times as fast")
+
+        return self.crew.on(targets, move)
+
+    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Look once more at a drifting clock, then set every clock right."""
+        began_ns = self._began_ns.pop(fault.id, time.monotonic_ns())
+
+        def reset(node: str, agent: Agent) -> Report:
+            report = Report(Certainty.INDETERMINATE, "set right")
+            if fault.name == "rate":
+                elapsed_ns = time.monotonic_ns() - began_ns
+                report = self._look(fault, node, int((fault.parameters["rate"] - 1) * elapsed_ns))
+            agent.clock_reset()
+            self._before_ns.pop((fault.id, node), None)
+            return report
+
+        return self.crew.on(targets, reset)
+
+    def _apply(self, fault: Fault, agent: Agent) -> ClockState | Skipped:
+        """Move a clock, where the host can do that."""
+        parameters = fault.parameters
+        if fault.name == "bump":
+            return agent.clock_bump(offset_ms=parameters["offset_ms"])
+        if fault.name == "strobe":
+            return agent.clock_strobe(
+                offset_ms=parameters["offset_ms"],
+                period_ms=parameters["period_ms"],
+                duration_ms=parameters["duration_ms"],
+            )
+        return agent.clock_rate(rate=parameters["rate"])
+
+    def _moved_ns(self, fault: Fault, node: str) -> tuple[int, int] | None:
+        """Return how far a clock is from where it was, and the error of that; `None` if unknown."""
+        status = self.system.status(node, _STATUS_TIMEOUT_S)
+        before_ns = self._before_ns.get((fault.id, node))
+        if status is None or before_ns is None:
+            return None
+        return status.clock_offset_ns - before_ns, status.clock_error_ns
+
+    def _look(self, fault: Fault, node: str, expected_ns: int) -> Report:
+        """Compare a clock with where it should be; a change of any size must be visible as such."""
+        moved = self._moved_ns(fault, node)
+        if moved is None:
+            return Report(Certainty.INDETERMINATE, "the node did not say what time it was")
+        moved_ns, error_ns = moved
+        text = f"its clock moved by {moved_ns / 1e6:+.0f} ms (give or take {error_ns / 1e6:.1f} ms)"
+        near = abs(moved_ns - expected_ns) <= error_ns + max(_CLOCK_SLACK_NS, abs(expected_ns) // 4)
+        visible = abs(moved_ns) > 2 * error_ns
+        kind = Certainty.INSTALLED if near and visible else Certainty.INDETERMINATE
+        return Report(kind, text)
+
+    def _look_for_strobe(self, fault: Fault, node: str) -> Report:
+        """Look often enough that both positions of the clock are likely to be seen."""
+        offset_ns = fault.parameters["offset_ms"] * 1_000_000
+        away = home = 0
+        for _ in range(_STROBE_LOOKS):
+            moved = self._moved_ns(fault, node)
+            if moved is not None:
+                if abs(moved[0] - offset_ns) < abs(moved[0]):
+                    away += 1
+                else:
+                    home += 1
+            time.sleep(fault.parameters["period_ms"] / 3000)
+        text = f"of {away + home} looks, {away} found the clock away and {home} at home"
+        kind = Certainty.INSTALLED if away and home else Certainty.INDETERMINATE
+        return Report(kind, text)

@@ -1,0 +1,63 @@
+"""Undoes whatever any agent did to this host, from what it left in files and in the kernel.
+
+Rules of this file:
+- Safe on a host where nothing was ever done, and safe to do twice.
+- One step that fails does not keep the others from being tried; what failed is returned.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .clock import clean_shared_memory, clock_text
+from .files import write_atomically
+from .network import heal_network
+from .process import System
+
+
+def notes_folder(home: Path) -> Path:
+    """Return the folder of the agent's own notes."""
+    return home / "agent"
+
+
+def clock_path(home: Path) -> Path:
+    """Return the file that moves the system's clock."""
+    return home / "clock"
+
+
+def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
+    """Heal network, clock and processes, in that order; then stop the system unless told not to."""
+    system = System(notes_folder(home))
+
+    def end_system() -> None:
+        evidence = system.kill()
+        if not evidence["gone"]:
+            raise OSError("process {} does not end".format(evidence["pid"]))
+        pid = system.noted_pid()
+        if pid is not None:
+            clean_shared_memory(pid)
+        system.forget()
+
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("network", heal_network if shutil.which("nft") else lambda: None),
+        ("clock", lambda: reset_clock(home)),
+        ("resume", system.resume),
+    ]
+    if not leave_running:
+        steps.append(("system", end_system))
+    problems: dict[str, str] = {}
+    for name, step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  (whatever it is, the next step must be tried)
+            problems[name] = f"{type(error).__name__}: {error}"
+    return {"healed": not problems, "problems": problems}
+
+
+def reset_clock(home: Path) -> None:
+    """Let the system see the true time, if its clock was ever ours to move."""
+    if clock_path(home).exists():
+        write_atomically(clock_path(home), clock_text(0, 1.0))

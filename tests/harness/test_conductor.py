@@ -1,0 +1,151 @@
+"""The conductor, with faults that only write down what was asked of them."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from checker.history import NEMESIS, EventType, read_jsonl
+from harness.journal import Journal
+from harness.nemesis.conductor import Conductor, evidence_by_name
+from harness.nemesis.faults import Certainty, Report, Reports, overall
+from harness.nemesis.plan import LEADER, Fault, Plan
+from harness.progress import Progress
+
+MS = 1_000_000
+NODES = ("n1", "n2", "n3")
+
+
+@dataclass
+class Notebook:
+    """A kind of fault that always works, and writes down what happened."""
+
+    log: list[tuple[str, int, tuple[str, ...]]] = field(default_factory=list)
+    begun: Certainty = Certainty.INDETERMINATE
+    ended: Certainty = Certainty.INSTALLED
+    fails: bool = False
+
+    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        self.log.append(("start", fault.id, tuple(targets)))
+        if self.fails:
+            raise RuntimeError("the agent speaks in riddles")
+        return {node: Report(self.begun, "began") for node in targets}
+
+    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        self.log.append(("stop", fault.id, tuple(targets)))
+        return {node: Report(self.ended, "ended") for node in targets}
+
+
+def fault(number: int, start_ms: int, stop_ms: int, *targets: str, kind: str = "kill") -> Fault:
+    return Fault(
+        id=number,
+        kind=kind,
+        name=f"{kind}-{number}",
+        start_ns=start_ms * MS,
+        stop_ns=stop_ms * MS,
+        targets=targets,
+        fallback=NODES,
+    )
+
+
+class Stage:
+    """Everything a conductor needs, with a leader and nodes that a test can take away."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.journal = Journal(tmp_path / "history.jsonl")
+        self.kind = Notebook()
+        self.leader: str | None = "n2"
+        self.down: set[str] = set()
+        self.progress = Progress(shown=False)
+
+    def conduct(self, *faults: Fault, for_ms: int) -> Conductor:
+        began_ns = time.monotonic_ns()
+        conductor = Conductor(
+            plan=Plan(seed=0, faults=faults),
+            kinds={"kill": self.kind, "partition": self.kind},
+            journal=self.journal,
+            clock=lambda: time.monotonic_ns() - began_ns,
+            leader=lambda: self.leader,
+            is_up=lambda node: node not in self.down,
+            progress=self.progress,
+        )
+        conductor.start()
+        time.sleep(for_ms / 1000)
+        conductor.finish(timeout_s=5)
+        return conductor
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path)
+    yield made
+    made.journal.close()
+
+
+def test_faults_begin_and_end_in_their_order_and_are_journalled(stage: Stage) -> None:
+    conductor = stage.conduct(fault(0, 0, 60, "n1"), fault(1, 20, 40, "n3"), for_ms=300)
+    assert [(what, number) for what, number, _ in stage.kind.log] == [
+        ("start", 0),
+        ("start", 1),
+        ("stop", 1),
+        ("stop", 0),
+    ]
+    events = read_jsonl(stage.journal.path).events
+    assert len(events) == 8
+    assert {event.process for event in events} == {NEMESIS}
+    assert [event.type for event in events] == [EventType.INVOKE, EventType.INFO] * 4
+    assert events[1].value["evidence"] == "indeterminate"
+    assert events[-1].value["evidence"] == "installed"
+    assert events[-1].value["detail"] == {"n1": "ended"}
+    assert [record.certainty for record in conductor.records] == [Certainty.INSTALLED] * 2
+    document = conductor.records[0].to_json()
+    assert document["detail"] == {"n1": "began; ended"}
+    assert 0 <= document["start_ns"] < document["stop_ns"]
+
+
+def test_what_is_in_force_at_the_end_is_undone_and_what_never_began_is_not(stage: Stage) -> None:
+    conductor = stage.conduct(fault(0, 0, 60_000, "n1"), fault(1, 50_000, 60_000, "n1"), for_ms=200)
+    assert stage.kind.log == [("start", 0, ("n1",)), ("stop", 0, ("n1",))]
+    assert stage.progress.faults == {}
+    assert evidence_by_name(conductor.records) == {"kill-0": ["installed"], "kill-1": ["skipped"]}
+
+
+def test_the_leader_is_looked_up_when_the_fault_begins(stage: Stage) -> None:
+    conductor = stage.conduct(fault(0, 0, 20, LEADER), for_ms=200)
+    assert conductor.records[0].targets == ("n2",)
+
+
+def test_without_a_leader_or_with_one_that_is_down_the_fallback_is_taken(stage: Stage) -> None:
+    stage.leader, stage.down = None, {"n1"}
+    assert stage.conduct(fault(0, 0, 20, LEADER), for_ms=200).records[0].targets == ("n2",)
+    stage.leader = "n1"
+    assert stage.conduct(fault(0, 0, 20, LEADER), for_ms=200).records[0].targets == ("n2",)
+
+
+def test_a_fault_that_strikes_nobody_is_skipped_and_says_so(stage: Stage) -> None:
+    stage.down = set(NODES)
+    record = stage.conduct(fault(0, 0, 20, "n1"), for_ms=200).records[0]
+    assert (record.targets, record.certainty) == ((), Certainty.SKIPPED)
+    assert stage.kind.log == []
+    assert "no node was fit" in str(record.to_json()["detail"])
+
+
+def test_a_nemesis_that_breaks_is_heard_of_and_its_fault_is_undone(stage: Stage) -> None:
+    stage.kind.fails = True
+    conductor = stage.conduct(fault(0, 0, 20, "n1"), for_ms=200)
+    assert conductor.error is not None
+    assert "riddles" in conductor.error
+    assert stage.kind.log[-1] == ("stop", 0, ("n1",))
+
+
+def test_nodes_agree_on_the_best_evidence() -> None:
+    def reports(*kinds: Certainty) -> Reports:
+        return {str(number): Report(kind, "") for number, kind in enumerate(kinds)}
+
+    installed, skipped, doubt = Certainty.INSTALLED, Certainty.SKIPPED, Certainty.INDETERMINATE
+    assert overall(reports(skipped, installed, doubt)) is installed
+    assert overall(reports(skipped, doubt)) is doubt
+    assert overall(reports(skipped)) is skipped
+    assert overall({}) is skipped

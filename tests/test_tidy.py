@@ -1,0 +1,141 @@
+"""The repository's own rules, as tests: what is pure stays pure, files stay readable."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("checker", "node", "workloads", "reports", "harness")
+
+# Files that decide and do nothing else: no clock, socket, disk, thread, global randomness.
+PURE = (
+    "checker/verdict.py",
+    "checker/search.py",
+    "checker/linearizable.py",
+    "checker/explain.py",
+    "checker/models/*.py",
+    "node/core/*.py",
+    "node/state_machine.py",
+    "node/replica.py",
+    "workloads/*.py",
+    "harness/outcome.py",
+    "harness/nemesis/plan.py",
+    "harness/nemesis/grudges.py",
+)
+EFFECTS = {
+    "time", "os", "socket", "asyncio", "threading", "logging", "subprocess", "pathlib", "requests",
+    "paramiko", "secrets", "tempfile", "signal", "queue", "concurrent",
+}  # fmt: skip
+# `random.Random(seed)` is a value; the module's own functions are global state.
+RANDOM_ALLOWED = {"Random"}
+
+LINES_MAX = 500
+# Larger ones, and why. To be shortened, never lengthened.
+LONG: dict[str, str] = {}
+
+
+def python_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def pure_files() -> list[Path]:
+    return sorted({path for pattern in PURE for path in ROOT.glob(pattern)})
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for part in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(part, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in part.names}
+        elif isinstance(part, ast.ImportFrom) and part.module and part.level == 0:
+            found.add(part.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("pattern", PURE)
+def test_every_pattern_of_pure_files_names_some(pattern: str) -> None:
+    assert list(ROOT.glob(pattern)), f"{pattern} matches nothing: the rule it held is gone"
+
+
+@pytest.mark.parametrize("path", pure_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_pure_files_have_no_effects(path: Path) -> None:
+    assert imports(path) & EFFECTS == set()
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"\bopen\(|\bhash\(|\bprint\(", text)
+    for part in ast.walk(ast.parse(text)):
+        if isinstance(part, ast.ImportFrom) and part.module == "random":
+            assert {alias.name for alias in part.names} <= RANDOM_ALLOWED
+        if isinstance(part, ast.Import):
+            assert "random" not in {alias.name for alias in part.names}
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in python_files()
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LINES_MAX
+    }
+    assert set(long) == set(LONG), f"longer than {LINES_MAX} lines, or no longer so: {long}"
+
+
+def test_every_module_opens_with_what_it_is() -> None:
+    bare = [
+        str(path.relative_to(ROOT))
+        for path in python_files()
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        and path.name not in ("__init__.py", "conftest.py")
+    ]
+    assert bare == []
+
+
+def test_there_is_no_kitchen_sink() -> None:
+    banned = {"util.py", "utils.py", "helpers.py", "common.py", "misc.py"}
+    assert [path.name for path in python_files() if path.name in banned] == []
+
+
+def test_the_tree_speaks_of_the_project_alone() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    leftovers = re.compile(r"\b(FIXME|XXX)\b|" + "/work/" + "main")
+    offenders = []
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".toml", ".sh", ".js", ".css") and path.exists():
+            text = path.read_text(encoding="utf-8")
+            if leftovers.search(text) and path != Path(__file__).resolve():
+                offenders.append(name)
+    assert offenders == []
+
+
+def test_help_answers_at_once() -> None:
+    """Nothing heavy is imported before it is needed: measured in modules, not in time."""
+    code = "import sys, harness.cli; print(','.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    heavy = {"pandas", "numpy", "networkx", "paramiko", "requests", "rich", "jinja2", "pyarrow"}
+    assert heavy & set(done.stdout.strip().split(",")) == set()
+
+
+def test_the_changelog_and_the_version_agree() -> None:
+    import splitbrain
+
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{splitbrain.__version__}"' in project
+    assert splitbrain.__version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
