@@ -216,5 +216,5 @@ def _mutants(options: argparse.Namespace) -> int:
 
     del options
     for mutant, text in mutants().items():
-        _say(f"{mutant:28}{text}")
+        _say(f"{mutant:30}{text}")
     return 0

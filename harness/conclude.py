@@ -140,10 +140,10 @@ def _crashes(findings: Findings) -> list[CheckSummary]:
 
 
 def _leader_faults(findings: Findings) -> int:
+    """Count the faults that took a leader from the others."""
+    names = ("isolate-leader", "kill-leader", "pause-leader")
     return sum(
-        1
-        for record in findings.records
-        if record.fault.name.endswith("-leader") and record.certainty.value == "installed"
+        1 for record in findings.records if record.fault.name in names and record.struck_leader
     )
 
 

@@ -24,13 +24,13 @@ from typing import Any
 from harness import store
 from harness.cluster import Cluster
 from harness.conclude import conclude
-from harness.errors import HarnessError, SplitbrainError
+from harness.errors import HarnessError, SplitbrainError, UsageError
 from harness.experiment import Experiment, Findings
-from harness.hosts.choose import hosts_for
+from harness.hosts.choose import check_hosts, hosts_for
 from harness.outcome import Outcome
 from harness.progress import Progress
 from harness.spec import Spec
-from harness.systems import make_system
+from harness.systems import make_system, raft
 from workloads.randomness import Stream
 
 log = logging.getLogger("harness")
@@ -58,6 +58,7 @@ def run(spec: Spec, *, progress: Progress | None = None) -> Result:
     Raises `UsageError` for a spec that cannot be run (unknown mutant, bad inventory) and
     `HarnessError` when not even the run's folder can be made; all else is in the result.
     """
+    _preflight(spec)
     folder = store.create(spec)
     findings = Findings()
     with _log_to(folder / store.LOG), _interruptible(), progress or Progress() as shown:
@@ -83,6 +84,14 @@ def run(spec: Spec, *, progress: Progress | None = None) -> Result:
         reasons=tuple(document["reasons"]),
         document=document,
     )
+
+
+def _preflight(spec: Spec) -> None:
+    """Refuse what cannot work before anything is made for it."""
+    check_hosts(spec)
+    known = raft.mutants() if spec.mutant else {}
+    if spec.mutant and spec.mutant not in known:
+        raise UsageError(f"mutant is {spec.mutant!r}, but must be one of: {', '.join(known)}")
 
 
 def run_all(spec: Spec) -> Iterator[Result]:

@@ -11,29 +11,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import UsageError
-from harness.hosts import lab
+from harness import doctor
+from harness.errors import HarnessError, UsageError
+from harness.hosts import inventory, lab
 from harness.hosts.host import HostAddress
 from harness.spec import Spec
 
 
-@contextmanager
-def hosts_for(spec: Spec) -> Iterator[tuple[HostAddress, ...]]:
-    """Yield the hosts of a run, as many as `spec.nodes`.
+def check_hosts(spec: Spec) -> None:
+    """Refuse hosts that cannot be had, before anything is made for the run.
 
-    Raises `UsageError` for an inventory that is bad or too small, `HarnessError` when a lab cannot
-    be brought up.
+    Raises `UsageError` for an inventory that is bad or too small, `HarnessError` for a machine that
+    cannot have a lab, with the command that changes that.
     """
     if spec.hosts != "lab":
-        from harness.hosts import inventory
+        _from_inventory(spec)
+        return
+    missing = [finding for finding in doctor.examine() if finding.required and not finding.ok]
+    if missing:
+        first = missing[0]
+        raise HarnessError(
+            f"this machine cannot have a lab: {first.name}: {first.detail}; {first.remedy} "
+            "(splitbrain doctor says more)"
+        )
 
-        listed = inventory.read(Path(spec.hosts))
-        if len(listed) < spec.nodes:
-            raise UsageError(
-                f"{spec.hosts}: has {len(listed)} hosts, but nodes is {spec.nodes}; "
-                "add hosts or lower --nodes"
-            )
-        yield listed[: spec.nodes]
+
+@contextmanager
+def hosts_for(spec: Spec) -> Iterator[tuple[HostAddress, ...]]:
+    """Yield the hosts of a run, as many as `spec.nodes`. Raises as `check_hosts` does."""
+    if spec.hosts != "lab":
+        yield _from_inventory(spec)
         return
     with lab.claim(None if spec.lab < 0 else spec.lab) as instance:
         was_up = lab.status(instance).state == "up"
@@ -42,3 +49,13 @@ def hosts_for(spec: Spec) -> Iterator[tuple[HostAddress, ...]]:
         finally:
             if not was_up:
                 lab.down(instance)
+
+
+def _from_inventory(spec: Spec) -> tuple[HostAddress, ...]:
+    listed = inventory.read(Path(spec.hosts))
+    if len(listed) < spec.nodes:
+        raise UsageError(
+            f"{spec.hosts}: has {len(listed)} hosts, but nodes is {spec.nodes}; "
+            "add hosts or lower --nodes"
+        )
+    return tuple(listed[: spec.nodes])

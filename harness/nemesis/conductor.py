@@ -27,14 +27,23 @@ _TICK_S: Final = 0.1
 
 @dataclass(slots=True)
 class FaultRecord:
-    """What became of one planned fault; an entry of `outcome.json`."""
+    """What became of one planned fault; an entry of `outcome.json`.
+
+    `leader` is who led, as far as was known, when the fault began.
+    """
 
     fault: Fault
     targets: tuple[str, ...] = ()
+    leader: str | None = None
     start_ns: int | None = None
     stop_ns: int | None = None
     begun: Reports = field(default_factory=dict)
     ended: Reports = field(default_factory=dict)
+
+    @property
+    def struck_leader(self) -> bool:
+        """Whether the fault was seen to work, and the leader was among its targets."""
+        return self.leader in self.targets and self.certainty is Certainty.INSTALLED
 
     @property
     def certainty(self) -> Certainty:
@@ -53,6 +62,7 @@ class FaultRecord:
             "kind": self.fault.kind,
             "name": self.fault.name,
             "targets": list(self.targets),
+            "leader": self.leader,
             "parameters": dict(self.fault.parameters),
             "start_ns": self.start_ns,
             "stop_ns": self.stop_ns,
@@ -128,7 +138,8 @@ class Conductor:
 
     def _begin(self, record: FaultRecord) -> None:
         fault = record.fault
-        record.targets = self._choose(fault)
+        record.leader = self._leader()
+        record.targets = self._choose(fault, record.leader)
         record.start_ns = self._write(EventType.INVOKE, record, "start")
         self._in_force.append(record)
         where = ",".join(record.targets)
@@ -148,11 +159,11 @@ class Conductor:
         record.stop_ns = self._write(EventType.INFO, record, "stop", record.ended)
         self._progress.fault_ended(fault.id)
 
-    def _choose(self, fault: Fault) -> tuple[str, ...]:
+    def _choose(self, fault: Fault, leader: str | None) -> tuple[str, ...]:
         """Turn symbolic targets into nodes, and pass over nodes that another fault holds down."""
         if fault.kind not in ("kill", "pause") and LEADER not in fault.targets:
             return fault.targets
-        wanted = [self._leader() if name == LEADER else name for name in fault.targets]
+        wanted = [leader if name == LEADER else name for name in fault.targets]
         taken: list[str] = []
         for name in [*wanted, *fault.fallback]:
             if len(taken) == len(fault.targets):

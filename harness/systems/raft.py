@@ -64,6 +64,9 @@ ERRORS: Final[Mapping[str, bool]] = {
 # Hosts are near: a connection that takes longer than this is not going to be made.
 _CONNECT_S_MAX: Final = 1.0
 
+# What a client waits after it could not connect.
+_BACK_OFF_S: Final = 0.1
+
 # An answer is a few hundred bytes; anything of this size is not one of ours.
 _ANSWER_BYTES_MAX: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 14
@@ -94,6 +97,10 @@ class RaftClient:
             status, body = self._post(_request_body(invocation))
         except (requests.RequestException, HTTPError) as error:
             code = _code_of(error)
+            if code == "not-connected":
+                # A node that is dead refuses in no time: without a pause its clients would take
+                # all the load that the rate allows, and the living nodes would get none.
+                time.sleep(min(_BACK_OFF_S, self._timeout_s / 2))
             return Completion(outcome_of(code), invocation.value, code)
         return _completion(invocation, status, body)
 
@@ -288,6 +295,6 @@ def _command(arguments: Sequence[str], root: Path) -> str:
 
 
 def mutants(root: Path = ROOT) -> dict[str, str]:
-    """Return the known mutants of the node: name -> what it breaks."""
+    """Return the known mutants of the node: name -> what it does wrong."""
     listed = json.loads(_command(["-m", "node.mutants", "list", "--json"], root))
-    return {str(one["id"]): str(one["breaks"]) for one in listed}
+    return {str(one["id"]): str(one["summary"]) for one in listed}
