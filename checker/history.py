@@ -4,7 +4,7 @@ Rules of this file:
 - One event a line, JSON (see `Event`). An invocation is written before its request leaves, a
   completion after its answer arrived: a file cut short anywhere holds every request that may
   have had an effect.
-- A torn last line (no newline, not JSON) is what a killed writer leaves and is dropped, once,
+- A torn last line (no newline, the beginning of an object) is what a killed writer leaves and is dropped, once,
   and reported in `History.torn_tail`. Anything else that cannot be read is an error that names
   file and line: nothing is ever skipped silently.
 - The order that counts is `time`; at equal times invocations come first, so the two operations
@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from checker.values import canonical
 
 NEMESIS = "nemesis"
 
@@ -119,11 +121,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Events in their order. Immutable; `operations` pairs them up."""
+    """Events in their order. Immutable; `operations` pairs them up.
+
+    `format` is the format it was read from: what outcomes mean differs between them.
+    """
 
     events: tuple[Event, ...]
     source: str = "<memory>"
     torn_tail: str | None = field(default=None, compare=False)
+    format: str = field(default="jsonl", compare=False)
 
     @property
     def client_events(self) -> Iterator[Event]:
@@ -210,8 +216,8 @@ def read_jsonl(path: Path) -> History:
                 continue
             try:
                 record = json.loads(raw)
-            except ValueError as error:
-                if not complete:
+            except (ValueError, RecursionError) as error:
+                if not complete and raw.lstrip().startswith(b"{"):
                     torn_tail = raw.decode(errors="replace")
                     break
                 raise HistoryError(f"{path}:{number}: not JSON ({error})") from None
@@ -225,22 +231,23 @@ def read_jsonl(path: Path) -> History:
         raise HistoryError(f"{path}: {error}") from None
 
 
-_TYPES = {kind.value: kind for kind in EventType}
+_TYPES: dict[str, EventType] = {kind.value: kind for kind in EventType}
 
 
 def event_from_record(record: object, *, default_index: int) -> Event:
     """Build an `Event` from a decoded JSON object; `HistoryError` says what is wrong with it."""
     if not isinstance(record, Mapping):
         raise HistoryError(f'expected an object like {{"process":0,...}}, got {record!r:.80}')
-    kind = _TYPES.get(record.get("type", ""))
+    named = record.get("type")
+    kind = _TYPES.get(named) if isinstance(named, str) else None
     if kind is None:
-        raise HistoryError(f"type is {record.get('type')!r}, expected one of {', '.join(_TYPES)}")
+        raise HistoryError(f"type is {named!r:.80}, expected one of {', '.join(EventType)}")
     process = record.get("process")
     if isinstance(process, bool) or not (isinstance(process, int) or process == NEMESIS):
-        raise HistoryError(f"process is {process!r}, expected an integer or {NEMESIS!r}")
+        raise HistoryError(f"process is {process!r:.80}, expected an integer or {NEMESIS!r}")
     f = record.get("f")
     if not isinstance(f, str):
-        raise HistoryError(f"f is {f!r}, expected a string such as 'read'")
+        raise HistoryError(f"f is {f!r:.80}, expected a string such as 'read'")
     key = record.get("key")
     return Event(
         index=_integer(record, "index", default_index),
@@ -248,15 +255,20 @@ def event_from_record(record: object, *, default_index: int) -> Event:
         process=process,
         type=kind,
         f=f,
-        key=None if key is None else str(key),
+        key=key if key is None or isinstance(key, str) else canonical(key),
         value=record.get("value"),
-        node=record.get("node"),
-        error=record.get("error"),
+        node=_text(record, "node"),
+        error=_text(record, "error"),
     )
 
 
 def _integer(record: Mapping[str, Any], name: str, default: int) -> int:
     value = record.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise HistoryError(f"{name} is {value!r}, expected an integer")
+        raise HistoryError(f"{name} is {value!r:.80}, expected an integer")
     return value
+
+
+def _text(record: Mapping[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    return value if value is None or isinstance(value, str) else canonical(value)

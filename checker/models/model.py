@@ -1,0 +1,92 @@
+"""What a model is: the sequential object that a history is compared with.
+
+Rules of this file:
+- A model is a frozen value: a name, an initial state, and pure functions. States and actions are
+  hashable, `None` is never a state: `step` returns it for "not allowed".
+- An **action** is what is left of an operation once its outcome has been given its meaning: a
+  tuple such as ``("read", "5")``. Two operations with equal actions are interchangeable but for
+  their times, and (state, action) pairs are all a search ever asks about.
+- `needs`, `gives`, `is_pure` and `merged` say things about actions that allow a search to look at
+  less. Answering "don't know" (`None`, `False`, the identity) is always right, only slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Protocol
+
+from checker.history import Operation
+from checker.meaning import Meaning
+
+State = Hashable
+Action = tuple[Hashable, ...]
+Merge = Callable[[State], State]
+
+
+class ModelError(ValueError):
+    """An operation or an initial value that the model does not understand; says what it expects."""
+
+
+class Model(Protocol):
+    """The sequential specification of one object."""
+
+    @property
+    def name(self) -> str:
+        """The name people choose it by."""
+
+    @property
+    def initial(self) -> State:
+        """The state before the first operation."""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether operations on different keys are on independent objects.
+
+        If so each key is checked alone: linearizability is local (Herlihy & Wing 1990, section
+        3.3; Horn & Kroening 2015, section 4, who call such a split P-compositional).
+        """
+
+    def action(self, operation: Operation, meaning: Meaning) -> Action | None:
+        """Return what the operation did, `None` if it did nothing or says nothing.
+
+        Of an `info` operation: what it did if it took effect. Raises `ModelError`.
+        """
+
+    def step(self, state: State, action: Action) -> State | None:
+        """Return the state after the action, `None` if it is not allowed in this state."""
+
+    def is_pure(self, action: Action) -> bool:
+        """Whether the action leaves every state in which it is allowed as it is."""
+
+    def needs(self, action: Action) -> State | None:
+        """Return the only state in which the action is allowed, `None` if there are others."""
+
+    def gives(self, action: Action) -> State | None:
+        """Return the state the action leads to, `None` if that varies.
+
+        Only for an action that `needs` one state or is allowed in all: then (needs, gives) is all
+        there is to know about it.
+        """
+
+    def merged(self, actions: Iterable[Action]) -> Merge:
+        """Return a function that maps states which these actions cannot tell apart to one.
+
+        States s and t may be merged if every sequence of these actions is allowed from s exactly
+        if it is allowed from t.
+        """
+
+    def describe(self, action: Action) -> str:
+        """Return the action in words, as the object of a sentence: ``read 5``."""
+
+    def describe_state(self, state: State) -> str:
+        """Return the state as people write it."""
+
+    def refusal(self, state: State, action: Action) -> str:
+        """Return why the action is not allowed in the state: ``would need ..., but ...``."""
+
+
+def expect(condition: Any, what: str, operation: Operation) -> None:
+    """Raise `ModelError` unless the condition holds."""
+    if not condition:
+        event = operation.invocation
+        raise ModelError(f"event {event.index}: {event.f} {event.value!r:.60}: expected {what}")
