@@ -218,3 +218,7 @@ def _mutants(options: argparse.Namespace) -> int:
     for mutant, text in mutants().items():
         _say(f"{mutant:30}{text}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
 from harness.errors import HostError
 from harness.hosts.host import HostAddress
@@ -44,6 +45,7 @@ _LOG_CHANNEL: Final = "harness.remote.paramiko"
 _log = logging.getLogger(_LOG_CHANNEL)
 _log.addHandler(logging.NullHandler())
 _log.propagate = False
+_log.setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,9 +392,9 @@ def _log_in(
 def _load_key(host: HostAddress) -> paramiko.PKey:
     try:
         return paramiko.PKey.from_path(host.key_path)
-    except paramiko.PasswordRequiredException:
+    except (paramiko.PasswordRequiredException, TypeError):  # the latter from its own parser
         reason = "it has a passphrase; use a key without one"
-    except (paramiko.SSHException, paramiko.UnknownKeyType, OSError, ValueError) as error:
+    except (paramiko.SSHException, UnknownKeyType, OSError, ValueError) as error:
         reason = f"it is no private key that can be used ({_said(error)})"
     raise HostError(f"host {host.name}: its key {host.key_path}: {reason}")
 

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
 from checker.history import read_jsonl
 from harness.cli import main
 from harness.hosts import lab
+from harness.nemesis.plan import make_plan
 from harness.outcome import Outcome
 from harness.run import run
 from harness.spec import Spec
@@ -89,12 +91,34 @@ def test_reads_that_skip_read_index_are_caught(tmp_path: Path) -> None:
     assert main(["check", str(result.path)]) == 1
 
 
-def start_a_run(tmp_path: Path, *options: str) -> "subprocess.Popen[bytes]":
+def seed_with_all_at_once(kinds: tuple[str, ...], *, within_s: float) -> int:
+    """Plans are pure: look for one in which all kinds are in force together, and soon."""
+    for seed in range(1000):
+        plan = make_plan(
+            seed=seed,
+            kinds=kinds,
+            nodes=("n1", "n2", "n3", "n4", "n5"),
+            time_limit_ns=60_000_000_000,
+            interval_ns=5_000_000_000,
+        )
+        for at_ns in range(0, int(within_s * 1e9), 200_000_000):
+            # A second long, so that commands and eyes have time.
+            in_force = {
+                fault.kind
+                for fault in plan.faults
+                if fault.start_ns <= at_ns and fault.stop_ns >= at_ns + 1_000_000_000
+            }
+            if in_force == set(kinds):
+                return seed
+    raise AssertionError("no seed has them all at once")
+
+
+def start_a_run(tmp_path: Path, *kinds: str, options: tuple[str, ...] = ()) -> Popen[bytes]:
+    seed = seed_with_all_at_once(kinds, within_s=15)
     command = [sys.executable, "-m", "harness.cli", "test", "--lab", str(LAB), "--time-limit", "60"]
-    command += ["--store", str(tmp_path), "--seed", "3", *options]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ
-    )
+    command += ["--store", str(tmp_path), "--seed", str(seed), "--nemesis", ",".join(kinds)]
+    command += options
+    return Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def wait_for_faults(run_folder: Path, kinds: set[str], *, timeout_s: float = 40) -> None:
@@ -147,7 +171,7 @@ def _output(*command: str) -> str:
 def test_kill_9_of_the_harness_leaves_clean_hosts_and_a_history_that_can_be_checked(
     tmp_path: Path,
 ) -> None:
-    process = start_a_run(tmp_path, "--nemesis", "partition,pause,clock")
+    process = start_a_run(tmp_path, "partition", "pause", "clock")
     try:
         wait_for_faults(tmp_path / "register" / "latest", {"partition", "pause", "clock"})
         assert traces(LAB), "nothing to clean: the test would show nothing"
@@ -165,7 +189,7 @@ def test_kill_9_of_the_harness_leaves_clean_hosts_and_a_history_that_can_be_chec
 
 
 def test_ctrl_c_heals_keeps_the_history_and_says_so(tmp_path: Path) -> None:
-    process = start_a_run(tmp_path, "--nemesis", "partition,kill", "--json")
+    process = start_a_run(tmp_path, "partition", "kill", options=("--json",))
     try:
         wait_for_faults(tmp_path / "register" / "latest", {"partition"})
         process.send_signal(signal.SIGINT)

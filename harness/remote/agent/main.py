@@ -31,7 +31,7 @@ from typing import Any
 
 from . import watchdog
 from .clock import Clock, ClockError, clean_shared_memory, find_library
-from .files import json_text
+from .files import json_text, process_stat
 from .healing import clock_path, heal_host, notes_folder
 from .network import Cut, NetworkError, canonical_address, why_nft_does_not_work
 from .process import ProcessError, System
@@ -336,11 +336,12 @@ def main() -> int:
     parser.add_argument("--lease-s", type=float, default=10.0)
     parser.add_argument("--leave-running", action="store_true")
     parser.add_argument("--watchdog", type=int, default=-1)
-    parser.add_argument("--lock-fd", type=int, default=-1)
+    parser.add_argument("--agent-pid", type=int, default=-1)
     options = parser.parse_args()
     common = {"lease_s": options.lease_s, "leave_running": options.leave_running}
     if options.watchdog < 0:
         return run_agent(options.home, **common)
-    if watchdog.daemonize():
-        watchdog.watch(options.watchdog, options.home, **common)
-    return 0
+    agent = process_stat(options.agent_pid)
+    if agent is not None and watchdog.daemonize():
+        watchdog.watch(options.watchdog, options.home, agent=agent, **common)
+    return 0 if agent is not None else 1

@@ -4,12 +4,14 @@ Rules of this file:
 - It is started before anything is installed, in a session of its own, and holds the reading end
   of a pipe whose only writing end is the agent's. End of file means that the agent is no more.
 - It also goes by a deadline of its own, prolonged by what the agent writes into the pipe: an agent
-  that hangs is as good as dead.
+  that hangs is as good as dead, and is killed so that it cannot wake up in the middle of things.
+- It inherits the agent's lock and lets go of it by ending.
 - Having healed, it ends. After an agent that healed by itself there is nothing left to do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -18,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+from .files import ProcessStat, process_stat
 from .healing import heal_host
 
 # An agent that is alive renews long before; beyond this it hangs, whatever its lease says.
@@ -28,7 +31,7 @@ def spawn(home: Path, *, lock_fd: int, lease_s: float, leave_running: bool) -> i
     """Start a watchdog, twice removed, and return the writing end of its pipe."""
     read_end, write_end = os.pipe()
     command = [sys.executable, "-I", sys.argv[0], "--watchdog", str(read_end)]
-    command += ["--home", str(home), "--lease-s", str(lease_s), "--lock-fd", str(lock_fd)]
+    command += ["--home", str(home), "--lease-s", str(lease_s), "--agent-pid", str(os.getpid())]
     if leave_running:
         command.append("--leave-running")
     try:
@@ -57,15 +60,16 @@ def daemonize() -> bool:
     return True
 
 
-def watch(read_end: int, home: Path, *, lease_s: float, leave_running: bool) -> None:
+def watch(
+    read_end: int, home: Path, *, agent: ProcessStat, lease_s: float, leave_running: bool
+) -> None:
     """Wait for the agent's end, then heal what it left."""
     deadline_ns, orders = _prolonged(lease_s), b""
     while True:
         remaining_s = (deadline_ns - time.monotonic_ns()) / 1e9
-        if remaining_s <= 0:
-            break
-        ready, _, _ = select.select([read_end], [], [], remaining_s)
+        ready = remaining_s > 0 and select.select([read_end], [], [], remaining_s)[0]
         if not ready:
+            _kill(agent)
             break
         data = os.read(read_end, 4096)
         if not data:
@@ -74,6 +78,13 @@ def watch(read_end: int, home: Path, *, lease_s: float, leave_running: bool) -> 
         if deadline_ns == 0:
             return
     heal_host(home, leave_running=leave_running)
+
+
+def _kill(agent: ProcessStat) -> None:
+    now = process_stat(agent.pid)
+    if now is not None and now.start_ticks == agent.start_ticks:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(agent.pid, signal.SIGKILL)
 
 
 def _prolonged(lease_s: float) -> int:

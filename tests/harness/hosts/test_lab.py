@@ -10,18 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from machine_state import mounts, network_namespaces, nothing, processes_in, traces
 
 from harness.errors import HarnessError
 from harness.hosts import lab, lab_network
 from harness.hosts.lab import Lab
 from harness.remote.ssh import Remote
-from tests.harness.hosts.machine_state import (
-    mounts,
-    network_namespaces,
-    nothing,
-    processes_in,
-    traces,
-)
 
 pytestmark = pytest.mark.lab
 

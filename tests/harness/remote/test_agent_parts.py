@@ -205,7 +205,11 @@ def test_a_pid_that_is_somebody_elses_now_is_left_alone(tmp_path: Path) -> None:
     try:
         stat = files.process_stat(stranger.pid)
         assert stat is not None
-        notes = {"pid": stranger.pid, "start_ticks": stat.start_ticks - 1, "boot_id": files.boot_id()}
+        notes = {
+            "pid": stranger.pid,
+            "start_ticks": stat.start_ticks - 1,
+            "boot_id": files.boot_id(),
+        }
         files.write_atomically(tmp_path / "system.json", json.dumps(notes))
         system = process.System(tmp_path)
         assert system.kill() == {"gone": True, "was_running": False, "pid": stranger.pid}

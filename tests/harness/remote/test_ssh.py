@@ -67,14 +67,14 @@ def local_host(folder: Path, port: int) -> HostAddress:
 
 def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
     host = replace(local_host(tmp_path, 1), key_path=tmp_path / "nokey")
-    with pytest.raises(HostError, match="host n9: its key file .*/nokey does not exist"):
+    with pytest.raises(HostError, match=r"host n9: its key file .*/nokey does not exist"):
         Remote.connect(host)
 
 
 def test_a_closed_port_says_so(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(HostError, match=f"host n9: 127.0.0.1:{port} refused.*is sshd running"):
+    with pytest.raises(HostError, match=rf"host n9: 127\.0\.0\.1:{port} refused.*is sshd running"):
         Remote.connect(local_host(tmp_path, port))
 
 
@@ -104,7 +104,10 @@ def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
 def test_a_wrong_key_is_refused(test_lab: Lab, tmp_path: Path) -> None:
     new_key(tmp_path / "other")
     host = replace(test_lab.hosts[0], key_path=tmp_path / "other")
-    with bounded(), pytest.raises(HostError, match=r"host n1 .*other is not accepted for user root"):
+    with (
+        bounded(),
+        pytest.raises(HostError, match=r"host n1 .*other is not accepted for user root"),
+    ):
         Remote.connect(host)
 
 
@@ -226,7 +229,7 @@ def test_a_broken_connection_is_noticed_and_nothing_is_left(test_lab: Lab, remot
     breaker.join()
     with pytest.raises(HostError, match=r"host n1 .*the SSH connection is closed"):
         doomed.run("true")
-    with pytest.raises(HostError, match="host n1 .*upload /srv/x"):
+    with pytest.raises(HostError, match=r"host n1 .*upload /srv/x"):
         doomed.upload(b"x", "/srv/x")
     assert not doomed.connected
     doomed.close()

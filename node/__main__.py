@@ -1,0 +1,5 @@
+"""`python -m node`: start one node."""
+
+from node.server import main
+
+raise SystemExit(main())

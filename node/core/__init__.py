@@ -1,0 +1,1 @@
+"""The Raft algorithm, pure: messages and time in, a Ready out. No clock, socket, file or chance."""

@@ -1,0 +1,1 @@
+"""What survives a crash: files and the write-ahead log in them."""

@@ -1,0 +1,280 @@
+"""The driver alone: who is answered what, when leaders change and messages are lost or repeated."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+from servers import elect, server, take
+
+from node import replica as replica_module
+from node.core.messages import AppendReply, AppendRequest, Entry, Heartbeat, Json, Malformed, encode
+from node.core.settings import MS, Role
+from node.operations import Answer, Operation
+from node.replica import Replica
+from node.state_machine import StateMachine
+from node.storage.wal import Batch
+
+
+class Fakes:
+    """A disk that is done at once, a network that keeps what was sent, a clock set by hand."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Mapping[str, Json]]] = []
+        self.connected = True
+        self.now_ns = 0
+        self.answers: list[Answer] = []
+        self.held: list[Callable[[], None]] | None = None
+
+    def submit(self, batch: Batch, done: Callable[[], None]) -> None:
+        if self.held is None:
+            done()
+        else:
+            self.held.append(done)
+
+    def send(self, target: str, document: Mapping[str, Json]) -> bool:
+        if self.connected:
+            self.sent.append((target, document))
+        return self.connected
+
+    def forwards(self) -> list[Mapping[str, Json]]:
+        return [document for _, document in self.sent if document["type"] == "forward"]
+
+    def replies(self) -> list[Json]:
+        return [
+            document["answer"] for _, document in self.sent if document["type"] == "forward_reply"
+        ]
+
+
+WRITE = Operation("write", "k", "1")
+READ = Operation("read", "k")
+
+
+def replica_of(fakes: Fakes, *, leader: bool = False) -> Replica:
+    core = server(term=1)
+    if leader:
+        elect(core)
+        take(core)
+    fakes.now_ns = core._now_ns
+    made = Replica(
+        core=core,
+        state=StateMachine(),
+        disk=fakes,
+        network=fakes,
+        clock_ns=lambda: fakes.now_ns,
+        wake=lambda: None,
+        request_timeout_ns=1000 * MS,
+        incarnation=5,
+        event=lambda text: None,
+    )
+    made.pump()
+    return made
+
+
+def hear_leader(replica: Replica, term: int = 1, leader: str = "b") -> None:
+    replica.receive(leader, encode(Heartbeat(leader, "a", term, 0, 0)))
+    replica.pump()
+
+
+def acknowledge(replica: Replica, index: int) -> None:
+    reply = AppendReply("b", "a", replica.core.term, True, index, 0, 0)
+    replica.receive("b", encode(reply))
+    replica.pump()
+
+
+def codes(fakes: Fakes) -> list[str]:
+    return [answer.error for answer in fakes.answers]
+
+
+def test_without_a_leader_nothing_is_begun() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes)
+    replica.submit(WRITE, fakes.answers.append)
+    replica.submit(READ, fakes.answers.append)
+    assert codes(fakes) == ["no-leader", "no-leader"]
+    assert fakes.sent == []
+
+
+def test_a_write_is_answered_when_applied_and_not_before() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=True)
+    replica.submit(WRITE, fakes.answers.append)
+    replica.pump()
+    assert fakes.answers == []
+    acknowledge(replica, 2)
+    assert fakes.answers == [Answer("", "1", 2, 2, "a")]
+
+
+def test_a_follower_forwards_once_and_passes_the_answer_on() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes)
+    hear_leader(replica)
+    replica.submit(WRITE, fakes.answers.append)
+    (forward,) = fakes.forwards()
+    reply: dict[str, Json] = {
+        "type": "forward_reply",
+        "incarnation": forward["incarnation"],
+        "number": forward["number"],
+        "answer": Answer("", "1", 7, 1, "b").to_list(),
+    }
+    replica.receive("c", reply)  # not the one who was asked
+    replica.receive("b", {**reply, "incarnation": 4})  # meant for an earlier life
+    assert fakes.answers == []
+    replica.receive("b", reply)
+    replica.receive("b", reply)
+    assert fakes.answers == [Answer("", "1", 7, 1, "b")]
+
+
+def test_an_unreachable_leader_is_a_definite_failure() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes)
+    hear_leader(replica)
+    fakes.connected = False
+    replica.submit(WRITE, fakes.answers.append)
+    assert codes(fakes) == ["no-leader"]
+
+
+def test_what_was_forwarded_is_unknown_when_the_connection_breaks_and_never_sent_again() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes)
+    hear_leader(replica)
+    replica.submit(WRITE, fakes.answers.append)
+    replica.peer_lost("c")
+    assert fakes.answers == []
+    replica.peer_lost("b")
+    assert codes(fakes) == ["outcome-unknown"]
+    hear_leader(replica, term=2, leader="c")
+    fakes.now_ns += 5000 * MS
+    replica.tick()
+    assert len(fakes.forwards()) == 1
+
+
+def test_a_repeated_forward_is_carried_out_once() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=True)
+    forward: dict[str, Json] = {
+        "type": "forward",
+        "incarnation": 1,
+        "number": 1,
+        "operation": WRITE.to_text(),
+    }
+    replica.receive("b", forward)
+    replica.receive("b", forward)
+    replica.receive("c", forward)  # another node's first
+    replica.pump()
+    assert replica.core.log.last_index == 3
+    acknowledge(replica, 3)
+    assert len(fakes.replies()) == 2
+
+
+def test_a_forward_to_a_node_that_does_not_lead_is_refused() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes)
+    replica.receive(
+        "b",
+        {"type": "forward", "incarnation": 1, "number": 1, "operation": WRITE.to_text()},
+    )
+    (reply,) = fakes.replies()
+    assert isinstance(reply, list)
+    assert reply[0] == "not-leader"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"type": "forward"},
+        {"type": "forward", "incarnation": 1, "number": 1, "operation": 5},
+        {"type": "forward", "incarnation": 1, "number": 1, "operation": "[]"},
+        {"type": "forward", "incarnation": 1, "number": 1, "operation": READ.to_text()},
+        {"type": "forward", "incarnation": -1, "number": 1, "operation": WRITE.to_text()},
+        {"type": "forward_reply", "incarnation": 1, "number": 1, "answer": ["nonsense"]},
+        {"type": "heartbeat"},
+    ],
+)
+def test_garbage_from_a_member_is_malformed_and_changes_nothing(
+    document: dict[str, Json],
+) -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=True)
+    before = replica.status()
+    with pytest.raises(Malformed):
+        replica.receive("b", document)
+    assert replica.status() == before
+
+
+def depose(replica: Replica, *entries: Entry, commit: int) -> None:
+    term = replica.core.term + 1
+    request = AppendRequest("b", "a", term, 1, 2, commit, entries)
+    replica.receive("b", encode(request))
+    replica.pump()
+
+
+def test_a_waiter_survives_its_leadership_and_its_entry_may_yet_commit() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=True)
+    replica.submit(WRITE, fakes.answers.append)
+    replica.pump()
+    depose(replica, Entry(2, 2, WRITE.to_text()), Entry(3, 3, ""), commit=1)
+    assert replica.core.role is Role.FOLLOWER
+    assert fakes.answers == []
+    depose(replica, Entry(2, 2, WRITE.to_text()), Entry(3, 3, ""), commit=3)
+    assert fakes.answers == [Answer("", "1", 2, 2, "a")]
+
+
+def test_another_entry_committed_at_the_index_is_a_definite_failure() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=True)
+    replica.submit(WRITE, fakes.answers.append)
+    replica.pump()
+    depose(replica, Entry(2, 3, Operation("write", "k", "2").to_text()), commit=2)
+    assert codes(fakes) == ["not-committed"]
+
+
+def test_the_deadline_leaves_the_outcome_unknown_and_a_late_commit_changes_no_answer() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=True)
+    replica.submit(WRITE, fakes.answers.append)
+    replica.pump()
+    fakes.now_ns += 1000 * MS
+    replica.tick()
+    assert codes(fakes) == ["outcome-unknown"]
+    acknowledge(replica, 2)
+    assert codes(fakes) == ["outcome-unknown"]
+
+
+def test_stopping_answers_everybody() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=True)
+    acknowledge(replica, 1)
+    replica.submit(WRITE, fakes.answers.append)
+    replica.submit(READ, fakes.answers.append)
+    replica.pump()
+    replica.stop()
+    replica.submit(WRITE, fakes.answers.append)
+    assert codes(fakes) == ["outcome-unknown", "shutting-down", "shutting-down"]
+
+
+def test_too_many_operations_are_refused_until_some_are_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replica_module, "IN_FLIGHT_MAX", 3)
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=True)
+    for _ in range(5):
+        replica.submit(WRITE, fakes.answers.append)
+    assert codes(fakes) == ["overloaded", "overloaded"]
+    replica.pump()
+    acknowledge(replica, 4)
+    replica.submit(WRITE, fakes.answers.append)
+    assert codes(fakes) == ["overloaded", "overloaded", "", "", ""]
+
+
+def test_nothing_is_acknowledged_before_the_disk_is_done() -> None:
+    fakes = Fakes()
+    replica = replica_of(fakes)
+    fakes.held = []
+    replica.receive("b", encode(AppendRequest("b", "a", 1, 0, 0, 0, (Entry(1, 1, ""),))))
+    replica.pump()
+    assert fakes.sent == []
+    for done in fakes.held:
+        done()
+    assert [document["type"] for _, document in fakes.sent] == ["append_reply"]
