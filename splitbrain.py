@@ -10,40 +10,64 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from checker.history import Event, EventType, History, Operation, read_jsonl
-    from checker.verdict import Verdict
+    from checker.budget import Budget
+    from checker.formats import load as read
+    from checker.history import Event, EventType, History, Operation
+    from checker.linearizable import check
+    from checker.meaning import Meaning
+    from checker.models import MODELS, model_named
+    from checker.verdict import CheckResult, Verdict
     from harness.outcome import Outcome
-    from harness.run import run
+    from harness.run import Result, run
     from harness.spec import Spec
+    from reports.load import load
 
 __version__ = "0.1.0"
 
+# Public name -> where it is at home, and what it is called there.
 _HOME = {
-    "Event": "checker.history",
-    "EventType": "checker.history",
-    "History": "checker.history",
-    "Operation": "checker.history",
-    "read_jsonl": "checker.history",
-    "Verdict": "checker.verdict",
-    "Outcome": "harness.outcome",
-    "Spec": "harness.spec",
-    "run": "harness.run",
+    "Spec": ("harness.spec", "Spec"),
+    "run": ("harness.run", "run"),
+    "Result": ("harness.run", "Result"),
+    "Outcome": ("harness.outcome", "Outcome"),
+    "load": ("reports.load", "load"),
+    "read": ("checker.formats", "load"),
+    "check": ("checker.linearizable", "check"),
+    "CheckResult": ("checker.verdict", "CheckResult"),
+    "Verdict": ("checker.verdict", "Verdict"),
+    "Budget": ("checker.budget", "Budget"),
+    "Meaning": ("checker.meaning", "Meaning"),
+    "MODELS": ("checker.models", "MODELS"),
+    "model_named": ("checker.models", "model_named"),
+    "History": ("checker.history", "History"),
+    "Operation": ("checker.history", "Operation"),
+    "Event": ("checker.history", "Event"),
+    "EventType": ("checker.history", "EventType"),
 }
 
 __all__ = [  # noqa: RUF022  (in the order a reader meets them)
-    "Spec",
-    "run",
+    "Spec",  # what a run is asked to do
+    "run",  # Spec -> Result
+    "Result",
     "Outcome",
+    "load",  # a run's folder -> DataFrames
+    "read",  # a file -> History
+    "check",  # History, model -> CheckResult
+    "CheckResult",
+    "Verdict",
+    "Budget",
+    "Meaning",
+    "MODELS",
+    "model_named",
+    "History",
+    "Operation",
     "Event",
     "EventType",
-    "Operation",
-    "History",
-    "read_jsonl",
-    "Verdict",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'splitbrain' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    module, attribute = _HOME[name]
+    return getattr(import_module(module), attribute)

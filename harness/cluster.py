@@ -19,6 +19,7 @@ from harness.errors import HostError
 from harness.hosts.host import HostAddress
 from harness.remote.agent_client import Agent
 from harness.remote.ssh import Remote
+from harness.store import CLOCK, write_json
 from harness.systems.system import System
 
 HOME: Final = "/srv/splitbrain"
@@ -105,8 +106,12 @@ class Cluster:
                 continue  # a host that is gone says nothing about the system
         return found
 
-    def collect(self, target: Path) -> list[str]:
-        """Fetch every host's log below `target`; returns what could not be fetched, and why."""
+    def collect(self, target: Path, clock: Callable[[], int]) -> list[str]:
+        """Fetch every host's log below `target`; returns what could not be fetched, and why.
+
+        `clock` gives the run's time in ns: beside each log, `clock.json` says at which moment of the
+        run the host's monotonic clock showed zero, so that its log lines can be placed.
+        """
         problems: list[str] = []
 
         def fetch(node: str) -> None:
@@ -114,6 +119,10 @@ class Cluster:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._remotes[node].download(LOG, folder / "system.log", bytes_max=_LOG_BYTES_MAX)
+                before_ns = clock()
+                host_ns = self._agents[node].wall_clock().monotonic_ns
+                zero_ns = (before_ns + clock()) // 2 - host_ns
+                write_json(folder / CLOCK, {"run_ns_at_monotonic_zero": zero_ns})
             except (HostError, OSError) as error:
                 problems.append(f"{node}: the log could not be fetched: {error}")
 

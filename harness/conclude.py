@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -68,7 +68,7 @@ def conclude(spec: Spec, folder: Path, findings: Findings, progress: Progress) -
         "outcome": outcome.value,
         "exit_code": EXIT_CODES[outcome],
         "reasons": reasons,
-        "started_at": _started_at(progress),
+        "started_at": _iso(findings.started_at),
         "seed": spec.seed,
         "repeat": spec.repeat_line(),
         "spec": spec.to_dict(),
@@ -172,9 +172,8 @@ def _recovery(findings: Findings) -> dict[str, Any] | None:
     }
 
 
-def _started_at(progress: Progress) -> str:
-    spent = timedelta(seconds=sum(phase["seconds"] for phase in progress.phases))
-    return (datetime.now(UTC) - spent).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _write(folder: Path, document: dict[str, Any], progress: Progress) -> None:
@@ -182,9 +181,7 @@ def _write(folder: Path, document: dict[str, Any], progress: Progress) -> None:
     try:
         with progress.phase("report"):
             store.write_json(folder / store.OUTCOME, document)
-            from reports.page import write_report
-
-            write_report(folder)
+            _write_reports(folder)
         # Once more, with the time that the report took.
         store.write_json(folder / store.OUTCOME, document)
     except OSError as error:
@@ -195,3 +192,12 @@ def _write(folder: Path, document: dict[str, Any], progress: Progress) -> None:
         log.exception("the report could not be written")
         document["failures"].append("the report could not be written; see harness.log")
         store.write_json(folder / store.OUTCOME, document)
+
+
+def _write_reports(folder: Path) -> None:
+    from reports import junit, page, parquet
+    from reports.load import load
+
+    run = load(folder)
+    for report in (page, junit, parquet):
+        report.save(run)

@@ -1,7 +1,7 @@
 """The part of a run in which clients and nemesis are at work: ready, load, recover, final reads.
 
 Rules of this file:
-- One clock for everything in the history: nanoseconds since `Experiment` was made.
+- One clock for everything in the history: nanoseconds since the load began.
 - Faults end before recovery is demanded, and recovery is demanded of every node: a leader, and a
   read served through each one, within a deadline. A system that does not recover has failed
   (`liveness`); the evidence is what each node said last.
@@ -14,6 +14,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,7 @@ class Findings:
     crashes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     interrupted: bool = False
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Experiment:
@@ -87,7 +89,7 @@ class Experiment:
             system=cluster.system,
             nodes=cluster.nodes,
             path=folder / store.STATUS,
-            clock=self._clock,
+            clock=self.clock,
         )
         self._crew = Crew(cluster)
         self._conductor: Conductor | None = None
@@ -107,20 +109,21 @@ class Experiment:
         spec = self._spec
         # What came before was set-up: the history's time zero is the start of the load.
         self._began_ns = time.monotonic_ns()
+        self._findings.started_at = datetime.now(UTC)
         self._observer.start()
         self._interpreter = Interpreter(
             journal=self._journal,
             open_client=self._open_client,
             concurrency=spec.concurrency,
             operation_timeout_ns=int(spec.operation_timeout * _NS_PER_S),
-            clock=self._clock,
+            clock=self.clock,
             observe=self._progress.see,
         )
         self._conductor = Conductor(
             plan=self._plan,
             kinds=make_kinds(self._crew, self._cluster.system),
             journal=self._journal,
-            clock=self._clock,
+            clock=self.clock,
             leader=self._observer.leader,
             is_up=self._cluster.is_up,
             progress=self._progress,
@@ -168,7 +171,8 @@ class Experiment:
         self._crew.close()
         self._journal.close()
 
-    def _clock(self) -> int:
+    def clock(self) -> int:
+        """Return the time of the run: nanoseconds since the load began."""
         return time.monotonic_ns() - self._began_ns
 
     def _make_plan(self) -> Plan:

@@ -113,8 +113,8 @@ def _perform(
     with progress.phase("deploy"):
         cluster = stack.enter_context(Cluster(hosts, system, clock_faults="clock" in spec.nemesis))
         cluster.install()
-    stack.callback(_collect, cluster, folder / store.HOSTS, findings, progress)
     experiment = Experiment(spec, cluster, folder, findings, progress)
+    stack.callback(_collect, cluster, folder / store.HOSTS, experiment, findings, progress)
     stack.callback(experiment.close)
     with progress.phase("start"):
         cluster.start_all()
@@ -127,10 +127,12 @@ def _perform(
         experiment.read_everything()
 
 
-def _collect(cluster: Cluster, target: Path, findings: Findings, progress: Progress) -> None:
+def _collect(
+    cluster: Cluster, target: Path, experiment: Experiment, findings: Findings, progress: Progress
+) -> None:
     with progress.phase("collect logs"):
         findings.crashes = cluster.unexplained_exits()
-        for problem in cluster.collect(target):
+        for problem in cluster.collect(target, experiment.clock):
             log.warning("%s", problem)
 
 

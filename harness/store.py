@@ -27,6 +27,7 @@ STATUS = "status.jsonl"
 OUTCOME = "outcome.json"
 LOG = "harness.log"
 HOSTS = "hosts"
+CLOCK = "clock.json"
 
 _ATTEMPTS_MAX = 100
 

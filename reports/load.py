@@ -31,6 +31,7 @@ STATUS: Final = "status.jsonl"
 OUTCOME: Final = "outcome.json"
 HARNESS_LOG: Final = "harness.log"
 HOSTS: Final = "hosts"
+CLOCK: Final = "clock.json"
 
 # A log is read from its end; a node that logs a gigabyte must not take the report with it.
 _LOG_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -43,12 +44,17 @@ class NotARunError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """One log file. `lines` has its end if it was too long: then `cut` is true."""
+    """One log file. `lines` has its end if it was too long: then `cut` is true.
+
+    `monotonic_zero_ns` is the moment of the run at which the host's monotonic clock showed zero
+    (before the run, so negative); `None` where that was not recorded.
+    """
 
     host: str
     name: str
     lines: tuple[str, ...]
     cut: bool
+    monotonic_zero_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +247,14 @@ def _log(host: str, path: Path) -> Log:
     except OSError as error:
         text, cut = f"(cannot be read: {error.strerror})", False
     lines = text.splitlines()[1 if cut else 0 :]
-    return Log(host=host, name=path.name, lines=tuple(lines), cut=cut)
+    zero_ns = _object(path.parent / CLOCK, [], required=False).get("run_ns_at_monotonic_zero")
+    return Log(
+        host=host,
+        name=path.name,
+        lines=tuple(lines),
+        cut=cut,
+        monotonic_zero_ns=zero_ns if isinstance(zero_ns, int) else None,
+    )
 
 
 def _mapping(value: object) -> dict[str, Any]:

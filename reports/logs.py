@@ -3,6 +3,8 @@
 Rules of this file:
 - A line's own stamp is the host's wall clock. Where the run measured that clock's offset, it is
   taken off again, so that lines of hosts with skewed clocks stand at the right moment.
+- A line that begins with a count of milliseconds is stamped by the host's monotonic clock, which
+  no fault moves; `hosts/<node>/clock.json` says where that clock stood.
 - Lines are in the order of their file: of several possible moments the first that is not before
   the line above is taken. A line without a stamp (a traceback) belongs to the line above it.
 - Nothing is interpreted beyond the stamp; excerpts are bounded in lines and in their length.
@@ -33,6 +35,9 @@ _OFFSET_MS_MIN: Final = 20.0
 _STAMP: Final = re.compile(
     r"^\W{0,2}(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s?(Z|[+-]\d\d:?\d\d)?"
 )
+
+
+_COUNT: Final = re.compile(r"^(\d{1,15}) ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,9 @@ def read_logs(run: Run) -> LogBook:
 def _timed(log: Log, started: datetime | None, offsets: _Offsets) -> Iterator[Line]:
     moment_ns: int | None = None
     for number, text in enumerate(log.lines, start=1):
+        count = None if log.monotonic_zero_ns is None else _COUNT.match(text)
+        if count is not None and log.monotonic_zero_ns is not None:
+            moment_ns = int(count[1]) * 1_000_000 + log.monotonic_zero_ns
         wall_ns = None if started is None else _wall_ns(text, started)
         if wall_ns is not None:
             moment_ns = offsets.corrected(log.host, wall_ns, after_ns=moment_ns)

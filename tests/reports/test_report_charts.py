@@ -1,3 +1,5 @@
+"""What the plots show: bins and quantiles that add up to what happened."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The other files of a report: JUnit, Parquet, and the command that writes them all."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Run folders as they are found: whole, cut short, broken, hostile."""
+
 from __future__ import annotations
 
 import json
@@ -15,6 +17,7 @@ from reports.frames import (
     operations_frame,
 )
 from reports.load import NotARunError, load, natural
+from reports.logs import read_logs
 
 Folder = Callable[[str], Path]
 
@@ -148,6 +151,19 @@ def test_links_in_collected_logs_are_not_followed(own_run: Folder, tmp_path: Pat
     names = [log.name for log in load(run).logs]
     assert "node.log" in names
     assert "link.log" not in names
+
+
+def test_lines_with_a_monotonic_stamp_stand_at_their_moment(own_run: Folder) -> None:
+    run = own_run("vacuous")
+    (run / "hosts" / "n1" / "clock.json").write_text('{"run_ns_at_monotonic_zero": -5000000000}')
+    (run / "hosts" / "n1" / "system.log").write_text("7250 role=leader\n  more of it\nno stamp\n")
+    (log,) = [log for log in load(run).logs if log.name == "system.log"]
+    assert log.monotonic_zero_ns == -5_000_000_000
+    (lines,) = [lines for kept, lines in read_logs(load(run)).logs if kept.name == "system.log"]
+    assert [line.time_ns for line in lines] == [2_250_000_000] * 3
+    (run / "hosts" / "n1" / "clock.json").write_text("{")
+    (log,) = [log for log in load(run).logs if log.name == "system.log"]
+    assert log.monotonic_zero_ns is None
 
 
 def test_concurrency_is_guessed_without_a_spec(own_run: Folder) -> None:

@@ -1,3 +1,5 @@
+"""The page: what it says, that it is self-contained, and that nothing in it can run."""
+
 from __future__ import annotations
 
 import base64

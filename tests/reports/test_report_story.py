@@ -1,3 +1,5 @@
+"""The story of a violation: the drawing, the sentences, the log lines of those seconds."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -2,31 +2,31 @@
 
 Rules of this file:
 - Only the wall clock is moved. The monotonic clock stays the kernel's: no machine's goes back.
-- The file that libfaketime reads is replaced in one step and always names a rate: the library
-  keeps the last rate it was given when a text names none.
-- A change of rate starts from the offset of that moment: libfaketime counts a rate from the start
-  of the process, so the offset written takes that head start away again.
-- With a rate, the library also stretches waits (poll, epoll) by it: timers fire early or late, as
-  they may on any machine. Nothing here works on programs that do not use the C library (Go).
+- The library is only ever told an offset. A clock that runs fast or slow is an offset that is
+  rewritten every few milliseconds: the library's own rates count from the start of each process
+  and stretch its waits too (at half the rate threads were seen to stall for 340 ms), which no
+  drifting wall clock does.
+- The file that the library reads is replaced in one step.
+- Nothing here works on programs that do not use the C library (Go).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
-import struct
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .files import CLOCK_TICKS_PER_S, process_stat, write_atomically
+from .files import write_atomically
 
 OFFSET_MS_MAX = 10 * 365 * 24 * 3600 * 1000
 RATE_MIN, RATE_MAX = 0.1, 10.0
+DRIFT_PERIOD_S = 0.005
 STROBE_PERIOD_MS_MIN = 2.0
 STROBE_DURATION_MS_MAX = 120_000.0
 _PROBE_TIMEOUT_S = 10
@@ -71,8 +71,8 @@ class Clock:
         self.library = library
         # The clock shown is: real + offset + (real - anchor) * (rate - 1).
         self._offset_ns, self._rate, self._anchor_ns = 0, 1.0, 0
-        self._system_started_ns: int | None = None
-        self._strobe: _Strobe | None = None
+        self._mover: _Mover | None = None
+        self._strobe: _Mover | None = None
 
     def environment(self) -> dict[str, str]:
         """Return what the system's environment needs for its clock to be ours to move."""
@@ -89,19 +89,13 @@ class Clock:
             "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 
+    def system_started(self, pid: int) -> bool:
+        """Say whether a new process has loaded the library: else its clock cannot be moved."""
+        return has_library(pid)
+
     def prepare_start(self) -> None:
         """Write the clock that a process about to start shall see."""
-        self._system_started_ns = None
-        self._write(self._offset_at(time.time_ns()), 1.0)
-
-    def system_started(self, pid: int) -> bool:
-        """Take note of a new process: from now on rates are counted from its start.
-
-        False if the process has not loaded the library: its clock cannot be moved then.
-        """
-        self._system_started_ns = library_start_ns(pid)
-        self._rewrite()
-        return self._system_started_ns is not None
+        self._write(self._offset_at(time.time_ns()))
 
     def set(self, *, offset_ms: float, rate: float) -> dict[str, Any]:
         """Show this offset from now on, running at this rate."""
@@ -109,10 +103,12 @@ class Clock:
             raise ClockError("the offset is more than ten years")
         if not RATE_MIN <= rate <= RATE_MAX:
             raise ClockError(f"the rate must be {RATE_MIN} to {RATE_MAX}")
-        self.stop_strobe()
+        self._stop_mover()
         self._offset_ns, self._rate = int(offset_ms * 1e6), rate
         self._anchor_ns = time.time_ns()
-        self._rewrite()
+        self._write(self._offset_ns)
+        if rate != 1.0:
+            self._mover = _Mover(self._drift, DRIFT_PERIOD_S)
         return self.state()
 
     def bump(self, offset_ms: float) -> dict[str, Any]:
@@ -132,16 +128,29 @@ class Clock:
             raise ClockError(f"a strobe lasts one period to {STROBE_DURATION_MS_MAX} ms")
         if not abs(offset_ms) <= OFFSET_MS_MAX:  # also refuses "not a number"
             raise ClockError("the offset is more than ten years")
-        self.stop_strobe()
+        self._stop_mover()
         base_ns = self._offset_at(time.time_ns())
         self._offset_ns, self._rate = base_ns, 1.0
-        self._strobe = _Strobe(self._write, base_ns, int(offset_ms * 1e6), period_ms, duration_ms)
+        jump_ns, end_ns = int(offset_ms * 1e6), time.monotonic_ns() + int(duration_ms * 1e6)
+
+        def flip(step: int) -> bool:
+            away = step % 2 == 0 and time.monotonic_ns() < end_ns
+            self._write(base_ns + jump_ns * away)
+            return time.monotonic_ns() < end_ns
+
+        self._strobe = self._mover = _Mover(flip, period_ms / 1000)
         return self.state()
 
-    def stop_strobe(self) -> None:
-        """End a strobe; the clock shows what it showed before it."""
-        if self._strobe is not None:
-            self._strobe.stop()
+    def _drift(self, step: int) -> bool:
+        del step
+        self._write(self._offset_at(time.time_ns()))
+        return True
+
+    def _stop_mover(self) -> None:
+        """Let the clock stand where it is; a strobe's is where it began."""
+        if self._mover is not None:
+            self._mover.stop()
+            self._mover = None
 
     def reset(self) -> dict[str, Any]:
         """Show the true time again."""
@@ -154,14 +163,13 @@ class Clock:
             "offset_ms": self._offset_at(time.time_ns()) / 1e6,
             "rate": self._rate,
             "strobing": strobe is not None and strobe.running,
-            "flips": strobe.flips if strobe is not None else 0,
+            "flips": strobe.steps if strobe is not None else 0,
         }
 
     def probe(self) -> dict[str, Any]:
         """Ask a fresh process with the system's environment for the time; offset and error in ms.
 
-        It proves that library and file work on this host. At a rate it proves less: each process
-        counts from its own start.
+        It proves that library and file work on this host.
         """
         command = [sys.executable, "-I", "-c", "import time; print(time.time_ns())"]
         before_ns = time.time_ns()
@@ -185,28 +193,16 @@ class Clock:
     def _offset_at(self, real_ns: int) -> int:
         return self._offset_ns + int((real_ns - self._anchor_ns) * (self._rate - 1.0))
 
-    def _rewrite(self) -> None:
-        started_ns = self._system_started_ns
-        if self._rate == 1.0 or started_ns is None:
-            self._write(self._offset_at(time.time_ns()), 1.0)
-            return
-        head_start_ns = int((self._anchor_ns - started_ns) * (self._rate - 1.0))
-        self._write(self._offset_ns - head_start_ns, self._rate)
-
-    def _write(self, offset_ns: int, rate: float) -> None:
-        write_atomically(self._path, clock_text(offset_ns, rate))
+    def _write(self, offset_ns: int) -> None:
+        write_atomically(self._path, clock_text(offset_ns))
 
 
-class _Strobe:
-    """A thread that flips the clock; at its end the clock shows the base offset."""
+class _Mover:
+    """A thread that moves the clock, a step every period, until `move` says that it is done."""
 
-    def __init__(
-        self, write: Any, base_ns: int, jump_ns: int, period_ms: float, duration_ms: float
-    ) -> None:
-        self.flips = 0
-        self._write, self._base_ns, self._jump_ns = write, base_ns, jump_ns
-        self._period_s, self._flips_max = period_ms / 1000, int(duration_ms / period_ms)
-        self._end_ns = time.monotonic_ns() + int(duration_ms * 1e6)
+    def __init__(self, move: Callable[[int], bool], period_s: float) -> None:
+        self.steps = 0
+        self._move, self._period_s = move, period_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -220,58 +216,27 @@ class _Strobe:
         self._thread.join(timeout=_PROBE_TIMEOUT_S)
 
     def _run(self) -> None:
-        try:
-            while self.flips < self._flips_max and time.monotonic_ns() < self._end_ns:
-                self.flips += 1
-                self._write(self._base_ns + self._jump_ns * (self.flips % 2), 1.0)
+        with contextlib.suppress(OSError):  # a full disk: the clock stands still
+            while self._move(self.steps):
+                self.steps += 1
                 if self._stopped.wait(self._period_s):
                     break
-        finally:
-            self._write(self._base_ns, 1.0)
 
 
-def clock_text(offset_ns: int, rate: float) -> str:
+def clock_text(offset_ns: int) -> str:
     """Return the text that libfaketime reads."""
-    return f"{offset_ns / 1e9:+.9f} x{rate:.9f}\n"
+    return f"{offset_ns / 1e9:+.9f}\n"
 
 
-def process_start_ns(pid: int) -> int | None:
-    """Return when a process started, as wall time; /proc knows it to a tick (10 ms)."""
-    stat = process_stat(pid)
-    if stat is None:
-        return None
-    since_boot_ns = stat.start_ticks * 1_000_000_000 // CLOCK_TICKS_PER_S
-    boot_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return boot_ns + since_boot_ns
-
-
-def library_start_ns(pid: int, *, timeout_s: float = 1.0) -> int | None:
-    """Return the start time that libfaketime itself noted in that process, to the nanosecond.
-
-    It keeps it in a mapping of shared memory: two counters, then seconds and nanoseconds of the
-    wall clock. A value that is not close to the process' start is not believed.
-    """
+def has_library(pid: int, *, timeout_s: float = 1.0) -> bool:
+    """Say whether a process has loaded libfaketime; wait a moment for one that has just begun."""
     deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
     while time.monotonic_ns() < deadline_ns:
-        roughly_ns = process_start_ns(pid)
-        if roughly_ns is None:
-            return None
-        noted_ns = _read_library_start(pid)
-        if noted_ns is not None and abs(noted_ns - roughly_ns) < 5_000_000_000:
-            return noted_ns
+        try:
+            maps = Path("/proc", str(pid), "maps").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        if _LIBRARY in maps:
+            return True
         time.sleep(0.01)
-    return None
-
-
-def _read_library_start(pid: int) -> int | None:
-    try:
-        maps = Path("/proc", str(pid), "maps").read_text(encoding="utf-8", errors="replace")
-        match = re.search(r"^([0-9a-f]+)-.*/faketime_shm_", maps, re.MULTILINE)
-        if match is None:
-            return None
-        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-            memory.seek(int(match[1], 16) + 16)
-            seconds, nanoseconds = struct.unpack("qq", memory.read(16))
-    except (OSError, struct.error):
-        return None
-    return int(seconds * 1_000_000_000 + nanoseconds) if 0 <= nanoseconds < 10**9 else None
+    return False

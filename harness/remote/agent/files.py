@@ -11,8 +11,6 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
 
 class ProcessStat(NamedTuple):
     """The part of /proc/PID/stat that we use."""

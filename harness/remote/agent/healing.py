@@ -60,4 +60,4 @@ def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
 def reset_clock(home: Path) -> None:
     """Let the system see the true time, if its clock was ever ours to move."""
     if clock_path(home).exists():
-        write_atomically(clock_path(home), clock_text(0, 1.0))
+        write_atomically(clock_path(home), clock_text(0))
