@@ -122,8 +122,18 @@ def _test(options: argparse.Namespace) -> int:
         else:
             from harness.summary import summary
 
-            _say(summary(result))
+            _say(summary(result, command=_called_as()))
     return worst(codes)
+
+
+def _called_as() -> str:
+    """Return what to type to run this program again: its name if that finds it, else its path."""
+    import shutil
+
+    found = shutil.which(_PROGRAM)
+    if found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve():
+        return _PROGRAM
+    return sys.argv[0] if Path(sys.argv[0]).name == _PROGRAM else _PROGRAM
 
 
 def _fresh_seed() -> int:

@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -25,10 +26,9 @@ from checker.linearizable import check
 from checker.models import model_named
 from checker.verdict import CheckResult, Verdict
 from harness import store
-from harness.errors import HarnessError
 from harness.experiment import Findings
 from harness.nemesis.conductor import evidence_by_name
-from harness.outcome import EXIT_CODES, CheckSummary, Evidence, decide
+from harness.outcome import EXIT_CODES, CheckSummary, Evidence, count_changes, decide
 from harness.progress import Progress
 from harness.spec import Spec
 from workloads import register
@@ -51,18 +51,36 @@ def conclude(spec: Spec, folder: Path, findings: Findings, progress: Progress) -
             except (HistoryError, OSError) as error:
                 findings.failures.append(f"the history could not be checked: {error}")
         checks += _liveness(findings) + _crashes(findings)
+    document = _document(spec, history, checks, findings, progress)
+    problem = _write(folder, document, progress)
+    if problem is not None:
+        # Nobody can read the outcome there, so whoever called has to be told all of it.
+        findings.failures.append(problem)
+        document = _document(spec, history, checks, findings, progress)
+        with contextlib.suppress(OSError):
+            store.write_json(folder / store.OUTCOME, document)
+    return document
+
+
+def _document(
+    spec: Spec,
+    history: History,
+    checks: list[CheckSummary],
+    findings: Findings,
+    progress: Progress,
+) -> dict[str, Any]:
     evidence = Evidence(
         checks=checks,
         acknowledged=_count(history)["ok"],
         acknowledged_min=int(spec.rate * spec.time_limit * _ACKNOWLEDGED_SHARE_MIN),
         fault_evidence=evidence_by_name(findings.records),
         leader_faults=_leader_faults(findings),
-        leader_changes=max(0, len(findings.leader_changes) - 1),
+        leader_changes=count_changes([one["leader"] for one in findings.leader_changes]),
         failures=findings.failures,
         interrupted=findings.interrupted,
     )
     outcome, reasons = decide(evidence)
-    document = {
+    return {
         "splitbrain": metadata.version("splitbrain"),
         "name": spec.workload,
         "outcome": outcome.value,
@@ -81,8 +99,6 @@ def conclude(spec: Spec, folder: Path, findings: Findings, progress: Progress) -
         "failures": findings.failures,
         "phases": progress.phases,
     }
-    _write(folder, document, progress)
-    return document
 
 
 def linearizable(spec: Spec, history: History) -> CheckSummary:
@@ -176,22 +192,25 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _write(folder: Path, document: dict[str, Any], progress: Progress) -> None:
-    """Write outcome and report. A disk that is full takes neither, and says so."""
+def _write(folder: Path, document: dict[str, Any], progress: Progress) -> str | None:
+    """Write outcome and reports; return what could not be written, and why.
+
+    The outcome comes first, and once more at the end with the time that the reports took.
+    """
     try:
         with progress.phase("report"):
             store.write_json(folder / store.OUTCOME, document)
             _write_reports(folder)
-        # Once more, with the time that the report took.
         store.write_json(folder / store.OUTCOME, document)
     except OSError as error:
-        raise HarnessError(
-            f"{folder}: the outcome ({document['outcome']}) could not be written ({error.strerror})"
-        ) from None
-    except Exception:  # (a report that fails must not hide the outcome)
-        log.exception("the report could not be written")
-        document["failures"].append("the report could not be written; see harness.log")
-        store.write_json(folder / store.OUTCOME, document)
+        return (
+            f"{folder}: the outcome could not be written ({error.strerror}); "
+            "free some space or choose another --store"
+        )
+    except Exception as error:
+        log.exception("the reports could not be written")
+        return f"{folder}: the reports could not be written: {type(error).__name__}: {error}"
+    return None
 
 
 def _write_reports(folder: Path) -> None:

@@ -3,8 +3,9 @@
 Rules of this file:
 - Exit codes are part of the API. A violation beats everything; then interruption, a failure of the
   harness, bad usage, doubt, and last a pass.
-- A pass has to be earned: valid checks, enough acknowledged operations, every planned kind of fault
-  really installed, and leader changes where faults struck leaders. Otherwise it is `vacuous`.
+- A pass has to be earned: valid checks, enough acknowledged operations, every kind of fault seen to
+  work and none that provably never happened, and leader changes where faults struck leaders.
+  Otherwise it is `vacuous`.
 - Pure: everything is decided from values.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Final
 
 from checker.verdict import Verdict, merge
@@ -71,7 +73,7 @@ class CheckSummary:
 class Evidence:
     """What is known at the end of a run.
 
-    `fault_evidence` maps each planned fault name to the evidence of each time it was applied.
+    `fault_evidence` maps each planned fault's (kind, name) to the evidence of each time.
     `failures` are messages of the harness, not of the system. `leader_faults` counts the faults
     that struck a leader, `leader_changes` the changes of leader seen after the first election.
     """
@@ -79,11 +81,16 @@ class Evidence:
     checks: Sequence[CheckSummary]
     acknowledged: int
     acknowledged_min: int
-    fault_evidence: Mapping[str, Sequence[str]]
+    fault_evidence: Mapping[tuple[str, str], Sequence[str]]
     leader_faults: int
     leader_changes: int
     failures: Sequence[str] = ()
     interrupted: bool = False
+
+
+def count_changes(leaders: Sequence[str]) -> int:
+    """Count how often another node came to lead; one that is elected again is no change."""
+    return sum(1 for before, after in pairwise(leaders) if before != after)
 
 
 def decide(evidence: Evidence) -> tuple[Outcome, list[str]]:
@@ -117,9 +124,16 @@ def _missing(evidence: Evidence) -> list[str]:
             f"only {evidence.acknowledged} operations were acknowledged, "
             f"at least {evidence.acknowledged_min} are needed for this load"
         )
-    for name, seen in evidence.fault_evidence.items():
-        if "installed" not in seen:
-            missing.append(f"the fault {name} was never installed ({', '.join(seen) or 'not run'})")
+    by_kind: dict[str, set[str]] = {}
+    for (kind, name), seen in evidence.fault_evidence.items():
+        by_kind.setdefault(kind, set()).update(seen)
+        if set(seen) <= {"skipped"}:
+            missing.append(f"the fault {kind}:{name} did not happen")
+    missing += [
+        f"no {kind} was seen to work, only {', '.join(sorted(seen))}"
+        for kind, seen in by_kind.items()
+        if "installed" not in seen and not seen <= {"skipped"}
+    ]
     if evidence.leader_faults and not evidence.leader_changes:
         missing.append(
             f"{evidence.leader_faults} faults struck a leader, but no change of leader was seen"

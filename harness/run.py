@@ -15,7 +15,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -161,10 +161,17 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _RunLog(logging.FileHandler):
+    """A log that a full disk cuts short instead of spilling tracebacks over the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, RUF100
+        """Let it go: what matters is in the history and in the outcome."""
+
+
 @contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Keep the harness' own log beside the run."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _RunLog(path, encoding="utf-8")
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s")
     formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"
     formatter.converter = time.gmtime
@@ -176,4 +183,5 @@ def _log_to(path: Path) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()

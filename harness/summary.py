@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from harness.outcome import count_changes
 from harness.run import Result
 
 _WIDTH = 12
 
 
-def summary(result: Result) -> str:
-    """Return the text for one run."""
+def summary(result: Result, *, command: str = "splitbrain") -> str:
+    """Return the text for one run; `command` is how this program was called."""
     document = result.document
     lines = [f"{result.outcome.value.upper()}  {document['name']}, seed {document['seed']}"]
     lines += [f"  {reason}" for reason in result.reasons]
@@ -29,10 +30,10 @@ def summary(result: Result) -> str:
         _row("phases", _phases(document["phases"])),
         "",
         _row("report", str(result.path / "report.html")),
-        _row("check again", f"splitbrain check {result.path}"),
-        _row("run again", document["repeat"]),
+        _row("check again", f"{command} check {result.path}"),
+        _row("run again", document["repeat"].replace("splitbrain", command, 1)),
     ]
-    return "\n".join(line for line in lines if line is not None)
+    return "\n".join(lines)
 
 
 def _row(name: str, text: str) -> str:
@@ -42,7 +43,8 @@ def _row(name: str, text: str) -> str:
 def _leaders(changes: list[dict[str, Any]]) -> str:
     if not changes:
         return "none seen"
-    return f"{len(changes) - 1} changes: " + " -> ".join(str(one["leader"]) for one in changes)
+    leaders = [str(one["leader"]) for one in changes]
+    return f"{count_changes(leaders)} changes: " + " -> ".join(leaders)
 
 
 def _faults(faults: list[dict[str, Any]]) -> str:

@@ -54,9 +54,6 @@ class FaultRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as an entry of `outcome.json`."""
-        details = {node: [report.detail] for node, report in self.begun.items()}
-        for node, report in self.ended.items():
-            details.setdefault(node, []).append(report.detail)
         return {
             "id": self.fault.id,
             "kind": self.fault.kind,
@@ -67,7 +64,8 @@ class FaultRecord:
             "start_ns": self.start_ns,
             "stop_ns": self.stop_ns,
             "evidence": self.certainty.value,
-            "detail": {node: "; ".join(lines) for node, lines in details.items()},
+            "detail": {node: report.detail for node, report in self.begun.items()},
+            "detail_stop": {node: report.detail for node, report in self.ended.items()},
         }
 
 
@@ -161,7 +159,7 @@ class Conductor:
 
     def _choose(self, fault: Fault, leader: str | None) -> tuple[str, ...]:
         """Turn symbolic targets into nodes, and pass over nodes that another fault holds down."""
-        if fault.kind not in ("kill", "pause") and LEADER not in fault.targets:
+        if fault.kind == "partition" and LEADER not in fault.targets:
             return fault.targets
         wanted = [leader if name == LEADER else name for name in fault.targets]
         taken: list[str] = []
@@ -192,9 +190,10 @@ class Conductor:
         return now_ns
 
 
-def evidence_by_name(records: Sequence[FaultRecord]) -> dict[str, list[str]]:
-    """Return what is known of each planned fault name, one entry each time it was planned."""
-    seen: dict[str, list[str]] = {}
+def evidence_by_name(records: Sequence[FaultRecord]) -> dict[tuple[str, str], list[str]]:
+    """Return what is known of each planned (kind, name), one entry each time it was planned."""
+    seen: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        seen.setdefault(record.fault.name, []).append(record.certainty.value)
+        name = (record.fault.kind, record.fault.name)
+        seen.setdefault(name, []).append(record.certainty.value)
     return seen

@@ -128,7 +128,7 @@ def _fault(
     targets: tuple[str, ...]
     parameters: dict[str, Any] = {}
     if kind == "clock":
-        targets = tuple(fallback[: random.randint(1, len(nodes))])
+        targets = tuple(fallback[: random.randint((len(nodes) + 1) // 2, len(nodes))])
         parameters = _clock_parameters(name, random, (stop_ns - start_ns))
     elif name in ("halves", "majorities-ring"):
         targets = tuple(nodes)

@@ -101,7 +101,7 @@ def test_faults_begin_and_end_in_their_order_and_are_journalled(stage: Stage) ->
     assert events[-1].value["detail"] == {"n1": "ended"}
     assert [record.certainty for record in conductor.records] == [Certainty.INSTALLED] * 2
     document = conductor.records[0].to_json()
-    assert document["detail"] == {"n1": "began; ended"}
+    assert (document["detail"], document["detail_stop"]) == ({"n1": "began"}, {"n1": "ended"})
     assert 0 <= document["start_ns"] < document["stop_ns"]
 
 
@@ -109,7 +109,10 @@ def test_what_is_in_force_at_the_end_is_undone_and_what_never_began_is_not(stage
     conductor = stage.conduct(fault(0, 0, 60_000, "n1"), fault(1, 50_000, 60_000, "n1"), for_ms=200)
     assert stage.kind.log == [("start", 0, ("n1",)), ("stop", 0, ("n1",))]
     assert stage.progress.faults == {}
-    assert evidence_by_name(conductor.records) == {"kill-0": ["installed"], "kill-1": ["skipped"]}
+    assert evidence_by_name(conductor.records) == {
+        ("kill", "kill-0"): ["installed"],
+        ("kill", "kill-1"): ["skipped"],
+    }
 
 
 def test_the_leader_is_looked_up_when_the_fault_begins(stage: Stage) -> None:

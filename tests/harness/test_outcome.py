@@ -7,7 +7,16 @@ from itertools import product
 import pytest
 
 from checker.verdict import Verdict, merge
-from harness.outcome import EXIT_CODES, SEVERITY, CheckSummary, Evidence, Outcome, decide, worst
+from harness.outcome import (
+    EXIT_CODES,
+    SEVERITY,
+    CheckSummary,
+    Evidence,
+    Outcome,
+    count_changes,
+    decide,
+    worst,
+)
 
 
 def check(verdict: Verdict, reason: str | None = None) -> CheckSummary:
@@ -18,7 +27,7 @@ GOOD = Evidence(
     checks=[check(Verdict.VALID)],
     acknowledged=100,
     acknowledged_min=10,
-    fault_evidence={"kill-leader": ["skipped", "installed"]},
+    fault_evidence={("kill", "kill-leader"): ["skipped", "installed"]},
     leader_faults=1,
     leader_changes=2,
 )
@@ -35,15 +44,28 @@ def test_a_run_that_showed_everything_passes() -> None:
     [
         (replace(GOOD, acknowledged=9), "only 9 operations were acknowledged"),
         (replace(GOOD, leader_changes=0), "no change of leader"),
-        (replace(GOOD, fault_evidence={"bump": ["skipped"]}), "bump was never installed"),
-        (replace(GOOD, fault_evidence={"bump": []}), "bump was never installed"),
-        (replace(GOOD, fault_evidence={"bump": ["indeterminate"]}), "bump was never installed"),
+        (
+            replace(GOOD, fault_evidence={("clock", "bump"): ["skipped"]}),
+            "clock:bump did not happen",
+        ),
+        (replace(GOOD, fault_evidence={("clock", "bump"): []}), "clock:bump did not happen"),
+        (
+            replace(GOOD, fault_evidence={("clock", "bump"): ["indeterminate"]}),
+            "no clock was seen to work, only indeterminate",
+        ),
     ],
 )
 def test_a_pass_has_to_be_earned(evidence: Evidence, reason: str) -> None:
     outcome, reasons = decide(evidence)
     assert outcome is Outcome.VACUOUS
     assert reason in reasons[0]
+
+
+def test_doubt_about_one_fault_is_made_up_for_by_its_kind_but_absence_is_not() -> None:
+    seen = {("clock", "bump"): ["indeterminate"], ("clock", "rate"): ["installed"]}
+    assert decide(replace(GOOD, fault_evidence=seen))[0] is Outcome.PASS
+    seen = {("clock", "bump"): ["skipped"], ("clock", "rate"): ["installed"]}
+    assert decide(replace(GOOD, fault_evidence=seen))[0] is Outcome.VACUOUS
 
 
 def test_doubt_and_checking_nothing_are_no_pass() -> None:
@@ -53,7 +75,7 @@ def test_doubt_and_checking_nothing_are_no_pass() -> None:
 
 
 def test_a_violation_beats_everything() -> None:
-    everything_bad: Mapping[str, Sequence[str]] = {"bump": []}
+    everything_bad: Mapping[tuple[str, str], Sequence[str]] = {("clock", "bump"): []}
     evidence = replace(
         GOOD,
         checks=[check(Verdict.UNKNOWN), check(Verdict.INVALID, "k3")],
@@ -87,6 +109,12 @@ def test_exit_codes_are_an_api() -> None:
     for first, second in product(SEVERITY, repeat=2):
         expected = min(first, second, key=SEVERITY.index)
         assert worst([first, second]) == expected
+
+
+def test_a_leader_that_is_elected_again_is_no_change() -> None:
+    assert count_changes([]) == 0
+    assert count_changes(["n1"]) == 0
+    assert count_changes(["n1", "n2", "n2", "n1"]) == 2
 
 
 def test_merging_verdicts_is_a_lattice() -> None:
