@@ -40,7 +40,7 @@ def no_lab_left_behind() -> Iterator[None]:
 def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(tmp_path: Path) -> None:
     spec = Spec(
         nemesis=("partition", "kill", "pause", "clock"),
-        time_limit=16,
+        time_limit=19,
         nemesis_interval=3,
         seed=20,
         lab=LAB,
