@@ -14,7 +14,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -43,13 +43,16 @@ def run_check(
     budget_s: float = 60.0,
     memory_mb: float = 2048.0,
     as_json: bool = False,
+    labels: Sequence[str] | None = None,
+    adjust: Callable[[CheckResult], CheckResult] = lambda result: result,
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
     """Check history files and print the verdicts; return the exit code.
 
     `initial` is a decoded JSON value. `failed_cas` and `nil_read` default to what they mean in
-    each file's format. The budget is for each file.
+    each file's format. The budget is for each file. `labels` are what the files are called in the
+    output (by default their paths); `adjust` may add to a result what is known from elsewhere.
     """
     out, err = out or sys.stdout, err or sys.stderr
     try:
@@ -61,21 +64,37 @@ def run_check(
         print(f"splitbrain check: {error}", file=err)
         return BAD_INPUT
     codes = [0] if paths else [BAD_INPUT]
-    for path in paths:
+    for path, label in zip(paths, labels or [str(path) for path in paths], strict=True):
         try:
             result, note = _check_file(path, chosen, overrides, format, budget_s, memory_mb)
+            result = adjust(result)
         except (HistoryError, OSError) as error:
-            print(f"splitbrain check: {_printable(_what(error, path))}", file=err)
+            said = _printable(_what(error, path))
+            print(f"splitbrain check: {said}", file=err)
+            if as_json:
+                print(json.dumps(_unreadable(said).to_json(label)), file=out, flush=True)
             codes.append(BAD_INPUT)
             continue
         if note:
             print(f"splitbrain check: {_printable(note)}", file=err)
         if as_json:
-            print(json.dumps(result.to_json(str(path))), file=out, flush=True)
+            print(json.dumps(result.to_json(label)), file=out, flush=True)
         else:
-            print(_printable(as_text(str(path), result)), file=out, flush=True)
+            print(_printable(as_text(label, result)), file=out, flush=True)
         codes.append(EXIT_CODES[result.verdict])
     return min(codes, key=_WORST_FIRST.index)
+
+
+def _unreadable(reason: str) -> CheckResult:
+    """One line a file, also for a file that could not be checked."""
+    return CheckResult(
+        verdict=Verdict.UNKNOWN,
+        algorithm="none",
+        operations=0,
+        seconds=0.0,
+        peak_mb=0.0,
+        reason=reason,
+    )
 
 
 def _check_file(

@@ -76,7 +76,7 @@ class Event:
             record["node"] = self.node
         if self.error is not None:
             record["error"] = self.error
-        return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(record, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +167,8 @@ class History:
             if process not in open_at:
                 raise self._misuse(event, f"completes ({event.type}) an operation it never invoked")
             start, invocation = open_at.pop(process)
+            if position < start:
+                raise self._misuse(event, f"completes before it was invoked (time {event.time})")
             if invocation.f != event.f:
                 raise self._misuse(event, f"completes {event.f!r} but invoked {invocation.f!r}")
             indeterminate = event.type is EventType.INFO
@@ -248,14 +250,13 @@ def event_from_record(record: object, *, default_index: int) -> Event:
     f = record.get("f")
     if not isinstance(f, str):
         raise HistoryError(f"f is {f!r:.80}, expected a string such as 'read'")
-    key = record.get("key")
     return Event(
         index=_integer(record, "index", default_index),
         time=None if record.get("time") is None else _integer(record, "time", 0),
         process=process,
         type=kind,
         f=f,
-        key=key if key is None or isinstance(key, str) else canonical(key),
+        key=_text(record, "key"),
         value=record.get("value"),
         node=_text(record, "node"),
         error=_text(record, "error"),
@@ -271,4 +272,7 @@ def _integer(record: Mapping[str, Any], name: str, default: int) -> int:
 
 def _text(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
-    return value if value is None or isinstance(value, str) else canonical(value)
+    try:
+        return value if value is None or isinstance(value, str) else canonical(value)
+    except ValueError as error:
+        raise HistoryError(f"{name} is not usable: {error}") from None

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from checker.budget import MEGABYTE, Budget, Spent
 from checker.calls import Calls, calls_of
@@ -69,9 +70,7 @@ def check(
         if part.found.linearization is not None:
             replay(part.found.linearization, part.calls, model)
         elif part.found.verdict is Verdict.INVALID and counterexample is None:
-            counterexample = explain(
-                part.calls, operations, model, budget, key=part.key, reached=part.found.reached
-            )
+            counterexample = _explained(part, operations, model, budget)
     keys = tuple(_key_result(part, operations) for part in parts)
     return CheckResult(
         verdict=merge(result.verdict for result in keys),
@@ -83,6 +82,26 @@ def check(
         counterexample=counterexample,
         reason=_reason(keys),
     )
+
+
+def _explained(
+    part: _Part, operations: list[Operation], model: Model, budget: Budget
+) -> dict[str, Any]:
+    """Explain a violation. An explanation that fails must not take the verdict with it."""
+    assert part.found is not None
+    try:
+        return explain(
+            part.calls, operations, model, budget, key=part.key, reached=part.found.reached
+        )
+    except Exception as error:  # noqa: BLE001  (whatever it is, the verdict stands)
+        return {
+            "key": part.key,
+            "summary": f"No order explains all of {part.key or 'the'} operations "
+            f"(the explanation failed: {type(error).__name__}: {error}).",
+            "last_valid_operations": 0,
+            "final_states": [],
+            "operations": [],
+        }
 
 
 def _parts(

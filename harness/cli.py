@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TextIO, cast
 
 from harness.errors import SplitbrainError, UsageError
 from harness.outcome import worst
@@ -37,15 +37,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
-        sys.stderr.close()
-        return 0
+    except Exception as error:  # noqa: BLE001  (Python would exit with 1, and 1 is a violation)
+        import traceback
+
+        traceback.print_exc()
+        _complain(f"internal error: {type(error).__name__}: {error}; please report it")
+        return 4
+
+
+class _Output:
+    """Standard output that whoever reads it may close early (``| head``): the exit code, which
+    says more than the text, must not change with that."""
+
+    def write(self, text: str) -> int:
+        """Write as much as somebody reads."""
+        try:
+            return sys.stdout.write(text)
+        except BrokenPipeError:
+            _silence_output()
+            return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _silence_output()
+
+
+def _silence_output() -> None:
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    output = _Output()
+    output.write(text + "\n")
+    output.flush()
 
 
 def _complain(text: str) -> None:
@@ -109,20 +138,27 @@ def _help(metadata: Any, default: object, *, name: str) -> str:
 
 def _test(options: argparse.Namespace) -> int:
     from harness.run import run_all
+    from harness.summary import summary
 
     values = read_toml(options.spec) if options.spec is not None else {}
     typed = {option.name: getattr(options, option.name) for option in fields(Spec)}
     values |= {name: value for name, value in typed.items() if value is not None}
     spec = from_values({"seed": _fresh_seed(), **values})
     codes = []
-    for result in run_all(spec):
-        codes.append(result.exit_code)
-        if options.json:
-            _say(json.dumps({**result.document, "path": str(result.path)}))
-        else:
-            from harness.summary import summary
-
-            _say(summary(result, command=_called_as()))
+    try:
+        for result in run_all(spec):
+            codes.append(result.exit_code)
+            if options.json:
+                _say(json.dumps({**result.document, "path": str(result.path)}))
+            else:
+                _say(summary(result, command=_called_as()))
+    except SplitbrainError as error:
+        # Of a series, what was found before counts as well.
+        _complain(str(error))
+        codes.append(error.exit_code)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        codes.append(130)
     return worst(codes)
 
 
@@ -153,8 +189,8 @@ def _add_check(commands: Any) -> None:
     check.add_argument(
         "--format", default="auto", choices=("auto", "jsonl", "edn", "jepsen-log"), help="auto"
     )
-    check.add_argument("--budget-s", type=float, default=60.0, metavar="N", help="60 by default")
-    check.add_argument("--memory-mb", type=int, default=2048, metavar="N", help="2048 by default")
+    check.add_argument("--budget-s", metavar="N", help="seconds a file; 60, or what the run says")
+    check.add_argument("--memory-mb", metavar="N", help="memory; 2048, or what the run says")
     check.add_argument("--json", action="store_true", help="one JSON object a file")
     check.set_defaults(command=_check)
 
@@ -197,7 +233,7 @@ def _add_mutants(commands: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     from harness.recheck import check_paths
 
-    return check_paths(options)
+    return check_paths(options, out=cast("TextIO", _Output()))
 
 
 def _report(options: argparse.Namespace) -> int:

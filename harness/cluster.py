@@ -8,7 +8,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,8 +43,6 @@ class Cluster:
         self._clock_faults = clock_faults
         self._remotes: dict[str, Remote] = {}
         self._agents: dict[str, Agent] = {}
-        self._lock = threading.Lock()
-        self._down: set[str] = set()
 
     def __enter__(self) -> Cluster:
         try:
@@ -81,30 +78,47 @@ class Cluster:
         started = self._agents[node].start(command, log=LOG, clock=self._clock_faults)
         return started.detail
 
-    def note_down(self, node: str) -> None:
-        """Remember that a fault holds this node down."""
-        with self._lock:
-            self._down.add(node)
+    def settle(self) -> None:
+        """Make sure that nothing of ours stands in the system's way any more.
 
-    def note_up(self, node: str) -> None:
-        """Remember that it does no longer."""
-        with self._lock:
-            self._down.discard(node)
+        Every agent undoes whatever is left and answers for it, and a system that a fault left dead
+        is started. Raises `HostError` if a host cannot be vouched for: then nobody may judge
+        whether the system recovers.
+        """
 
-    def is_up(self, node: str) -> bool:
-        """Whether no fault holds this node down."""
-        with self._lock:
-            return node not in self._down
+        def vouch(node: str) -> None:
+            agent = self._agents[node]
+            healed = agent.heal()
+            if not healed.healed:
+                said = ", ".join(f"{step}: {why}" for step, why in healed.problems.items())
+                raise HostError(f"{node}: faults could not be undone: {said}")
+            process = agent.process()
+            if not process.running and all(exit_.asked_by for exit_ in process.exits[-1:]):
+                self.start(node)
 
-    def unexplained_exits(self) -> list[str]:
-        """Return a sentence for each time the system ended although nobody asked it to."""
-        found: list[str] = []
+        self._everywhere(vouch)
+
+    def unexplained_exits(self) -> tuple[list[str], list[str]]:
+        """Return how the system ended although no fault ended it: crashes, and misfortunes.
+
+        A crash is the system's own doing. A misfortune (its disk is full, its port is taken,
+        somebody else killed it) is its surroundings', or nobody could look.
+        """
+        crashes: list[str] = []
+        misfortunes: list[str] = []
         for node, agent in self._agents.items():
             try:
-                found += [f"{node}: {text}" for text in agent.unexplained_exits()]
-            except HostError:
-                continue  # a host that is gone says nothing about the system
-        return found
+                exits = agent.process().exits
+            except HostError as error:
+                misfortunes.append(f"{error}; whether the system crashed there is not known")
+                continue
+            for one in exits:
+                killed = one.signal == "SIGKILL"
+                if one.asked_by == "stop" or (one.asked_by == "kill" and killed):
+                    continue
+                surroundings = killed or one.status in self.system.environmental_exits
+                (misfortunes if surroundings else crashes).append(f"{node}: {one.detail}")
+        return crashes, misfortunes
 
     def collect(self, target: Path, clock: Callable[[], int]) -> list[str]:
         """Fetch every host's log below `target`; returns what could not be fetched, and why.
@@ -130,14 +144,27 @@ class Cluster:
         return problems
 
     def close(self) -> None:
-        """Heal and let go of every host; safe at any time."""
+        """Heal and let go of every host; safe at any time.
+
+        Raises `HostError` when all are let go and some could not be healed, naming them.
+        """
+        dirty: list[str] = []
 
         def let_go(node: str) -> None:
-            if node in self._agents:
-                self._agents.pop(node).close()
+            agent = self._agents.pop(node, None)
+            if agent is not None:
+                healed = agent.close()
+                if healed is None:
+                    dirty.append(
+                        f"{node}: its agent was gone (it heals by itself, within its lease)"
+                    )
+                elif not healed.healed:
+                    dirty.append(f"{node}: {dict(healed.problems)}")
             self._remotes.pop(node).close()
 
         self._everywhere(let_go, nodes=list(self._remotes))
+        if dirty:
+            raise HostError(f"hosts that may not be clean: {'; '.join(sorted(dirty))}")
 
     def _connect(self, node: str) -> None:
         remote = Remote.connect(self._hosts[node], timeout_s=_CONNECT_TIMEOUT_S)

@@ -39,18 +39,33 @@ log = logging.getLogger("harness")
 _ACKNOWLEDGED_SHARE_MIN: Final = 0.1
 
 
-def conclude(spec: Spec, folder: Path, findings: Findings, progress: Progress) -> dict[str, Any]:
-    """Check a run, write its `outcome.json` and report, and return the outcome's document."""
-    checks: list[CheckSummary] = []
-    history = History(())
+def judge(
+    spec: Spec, folder: Path, findings: Findings, progress: Progress
+) -> tuple[History, list[CheckSummary]]:
+    """Check what a run recorded; an interrupt ends the check, and then it is `unknown`."""
+    history, checks = History(()), []
     with progress.phase("check"):
-        if (folder / store.HISTORY).is_file():
-            try:
+        try:
+            if (folder / store.HISTORY).is_file():
                 history = read_jsonl(folder / store.HISTORY)
-                checks.append(linearizable(spec, history))
-            except (HistoryError, OSError) as error:
-                findings.failures.append(f"the history could not be checked: {error}")
-        checks += _liveness(findings) + _crashes(findings)
+                checks.append(linearizable(spec, history, findings))
+        except (HistoryError, OSError) as error:
+            findings.failures.append(f"the history could not be checked: {error}")
+        except KeyboardInterrupt:
+            findings.interrupted = True
+            checks.append(_unknown("interrupted"))
+    return history, checks + _liveness(findings) + _crashes(findings)
+
+
+def conclude(
+    spec: Spec,
+    folder: Path,
+    history: History,
+    checks: list[CheckSummary],
+    findings: Findings,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write a run's `outcome.json` and reports, and return the outcome's document."""
     document = _document(spec, history, checks, findings, progress)
     problem = _write(folder, document, progress)
     if problem is not None:
@@ -69,11 +84,14 @@ def _document(
     findings: Findings,
     progress: Progress,
 ) -> dict[str, Any]:
+    acknowledged = _acknowledged_under_load(history, int(spec.time_limit * 1e9))
     evidence = Evidence(
         checks=checks,
-        acknowledged=_count(history)["ok"],
+        acknowledged=sum(acknowledged.values()),
         acknowledged_min=int(spec.rate * spec.time_limit * _ACKNOWLEDGED_SHARE_MIN),
+        fault_kinds=spec.nemesis,
         fault_evidence=evidence_by_name(findings.records),
+        never_acknowledged=[f for f in register.NEEDS if not acknowledged[f]],
         leader_faults=_leader_faults(findings),
         leader_changes=count_changes([one["leader"] for one in findings.leader_changes]),
         failures=findings.failures,
@@ -101,10 +119,10 @@ def _document(
     }
 
 
-def linearizable(spec: Spec, history: History) -> CheckSummary:
+def linearizable(spec: Spec, history: History, findings: Findings) -> CheckSummary:
     """Check a run's history against its workload's model, within the spec's budget.
 
-    A checker that fails has shown nothing: that is `unknown`, never a verdict on the system.
+    A checker that fails has shown nothing: that is a failure of ours, never a verdict.
     """
     budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
     try:
@@ -114,7 +132,8 @@ def linearizable(spec: Spec, history: History) -> CheckSummary:
     except Exception as error:
         log.exception("the checker failed")
         reason = f"the checker failed: {type(error).__name__}: {error}"
-        return CheckSummary(name="linearizable", verdict=Verdict.UNKNOWN, reason=reason)
+        findings.failures.append(reason)
+        return _unknown(reason)
     return CheckSummary(
         name="linearizable",
         verdict=result.verdict,
@@ -127,6 +146,10 @@ def linearizable(spec: Spec, history: History) -> CheckSummary:
             "counterexample": result.counterexample,
         },
     )
+
+
+def _unknown(reason: str) -> CheckSummary:
+    return CheckSummary(name="linearizable", verdict=Verdict.UNKNOWN, reason=reason)
 
 
 def _reason(result: CheckResult) -> str | None:
@@ -142,6 +165,9 @@ def _liveness(findings: Findings) -> list[CheckSummary]:
         return []
     verdict = Verdict.VALID if recovery.recovered else Verdict.INVALID
     reason = None
+    if not recovery.recovered and findings.failures:
+        # Something of ours broke as well: then nobody knows whose fault it was.
+        return [CheckSummary(name="liveness", verdict=Verdict.UNKNOWN, reason=recovery.detail)]
     if not recovery.recovered:
         reason = f"not recovered {recovery.deadline_s:g} s after the last fault: {recovery.detail}"
     return [CheckSummary(name="liveness", verdict=verdict, reason=reason)]
@@ -160,6 +186,20 @@ def _leader_faults(findings: Findings) -> int:
     names = ("isolate-leader", "kill-leader", "pause-leader")
     return sum(
         1 for record in findings.records if record.fault.name in names and record.struck_leader
+    )
+
+
+def _acknowledged_under_load(history: History, until_ns: int) -> Counter[str]:
+    """Count, for each function, what was acknowledged of the load: the final reads show nothing
+    about a system under faults."""
+    try:
+        operations = history.operations()
+    except HistoryError:
+        return Counter()
+    return Counter(
+        operation.f
+        for operation in operations
+        if operation.type is EventType.OK and (operation.invocation.time or 0) <= until_ns
     )
 
 

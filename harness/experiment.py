@@ -11,8 +11,10 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +42,9 @@ log = logging.getLogger("harness")
 _READY_TIMEOUT_S: Final = 20.0
 # How long undoing faults may take on the whole; each command has its own, shorter bound.
 _HEAL_TIMEOUT_S: Final = 20.0
-_POLL_S: Final = 0.1
+_POLL_S: Final = 0.05
+# A probe that is lost must not use up the time that the system has.
+_PROBE_TIMEOUT_S: Final = 1.0
 _STATUS_TIMEOUT_S: Final = 0.5
 _NS_PER_S: Final = 1_000_000_000
 
@@ -79,6 +83,7 @@ class Experiment:
         self._findings = findings
         self._progress = progress
         self._began_ns = time.monotonic_ns()
+        self._closed = threading.Event()
         self._journal = Journal(folder / store.HISTORY)
         self._plan = self._make_plan()
         try:
@@ -125,7 +130,6 @@ class Experiment:
             journal=self._journal,
             clock=self.clock,
             leader=self._observer.leader,
-            is_up=self._cluster.is_up,
             progress=self._progress,
         )
         self._findings.records = self._conductor.records
@@ -140,8 +144,12 @@ class Experiment:
         )
 
     def recover(self) -> None:
-        """Undo every fault, restart what is dead, and demand service through every node."""
+        """Undo every fault, vouch for the hosts, and only then demand service of every node.
+
+        Raises `HarnessError` when a fault could not be undone: the system is not judged then.
+        """
         self._heal()
+        self._cluster.settle()
         began = time.monotonic()
         waiting = self._serve_everywhere(self._spec.recovery_timeout)
         self._findings.recovery = Recovery(
@@ -162,14 +170,16 @@ class Experiment:
 
     def close(self) -> None:
         """End everything that this object started; safe at any time, also half way through."""
-        if self._interpreter is not None:
-            self._interpreter.stop()
-            self._interpreter.close()
-        self._heal()
+        with ExitStack() as steps:  # the last one pushed goes first, and none keeps another away
+            steps.callback(self._journal.close)
+            steps.callback(self._crew.close)
+            steps.callback(self._observer.close)
+            steps.callback(self._heal)
+            self._closed.set()
+            if self._interpreter is not None:
+                self._interpreter.stop()
+                self._interpreter.close()
         self._findings.leader_changes = self._observer.leader_changes()
-        self._observer.close()
-        self._crew.close()
-        self._journal.close()
 
     def clock(self) -> int:
         """Return the time of the run: nanoseconds since the load began."""
@@ -199,21 +209,26 @@ class Experiment:
     def _serve_everywhere(self, timeout_s: float) -> str:
         """Wait until a read succeeds through every node; return who did not serve, and why."""
         deadline = time.monotonic() + timeout_s
-        with ThreadPoolExecutor(len(self._cluster.nodes)) as pool:
-            answers = pool.map(lambda node: self._serves(node, deadline), self._cluster.nodes)
+        nodes = self._cluster.nodes
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            try:
+                answers = list(pool.map(lambda node: self._serves(node, deadline), nodes))
+            except BaseException:
+                self._closed.set()  # an interrupt must not wait for the deadline
+                raise
         return "; ".join(answer for answer in answers if answer)
 
     def _serves(self, node: str, deadline: float) -> str:
-        client = self._cluster.system.client(node)
+        """Ask a node until it serves a read in time; returns an empty string, or what it said."""
+        client = self._cluster.system.client(node, timeout_s=_PROBE_TIMEOUT_S)
         probe = Invocation(f="read", key=register.keys(1)[0], thread=0)
         said = "was not asked"
         try:
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and not self._closed.wait(_POLL_S):
                 completion = client.invoke(probe)
-                if completion.type is EventType.OK:
+                if completion.type is EventType.OK and time.monotonic() <= deadline:
                     return ""
-                said = completion.error or "gave no reason"
-                time.sleep(_POLL_S)
+                said = completion.error or "answered too late"
         finally:
             client.close()
         status = self._cluster.system.status(node, _STATUS_TIMEOUT_S)

@@ -55,11 +55,6 @@ class Observer:
             ]
         return max(leading)[1] if leading else None
 
-    def latest(self, node: str) -> Status | None:
-        """Return a node's last status; `None` if it did not answer the last time."""
-        with self._lock:
-            return self._latest[node]
-
     def leader_changes(self) -> list[dict[str, Any]]:
         """Return every (time, term, leader) seen, in order of terms: the first, and each change."""
         with self._lock:

@@ -73,7 +73,9 @@ class CheckSummary:
 class Evidence:
     """What is known at the end of a run.
 
-    `fault_evidence` maps each planned fault's (kind, name) to the evidence of each time.
+    `fault_evidence` maps each planned fault's (kind, name) to the evidence of each time, and
+    `fault_kinds` are those that were asked for. `never_acknowledged` are the functions of the
+    workload that did not succeed once.
     `failures` are messages of the harness, not of the system. `leader_faults` counts the faults
     that struck a leader, `leader_changes` the changes of leader seen after the first election.
     """
@@ -81,7 +83,9 @@ class Evidence:
     checks: Sequence[CheckSummary]
     acknowledged: int
     acknowledged_min: int
+    fault_kinds: Sequence[str]
     fault_evidence: Mapping[tuple[str, str], Sequence[str]]
+    never_acknowledged: Sequence[str]
     leader_faults: int
     leader_changes: int
     failures: Sequence[str] = ()
@@ -124,16 +128,17 @@ def _missing(evidence: Evidence) -> list[str]:
             f"only {evidence.acknowledged} operations were acknowledged, "
             f"at least {evidence.acknowledged_min} are needed for this load"
         )
-    by_kind: dict[str, set[str]] = {}
+    missing += [f"no {f} was ever acknowledged" for f in evidence.never_acknowledged]
+    by_kind: dict[str, set[str]] = {kind: set() for kind in evidence.fault_kinds}
     for (kind, name), seen in evidence.fault_evidence.items():
         by_kind.setdefault(kind, set()).update(seen)
         if set(seen) <= {"skipped"}:
             missing.append(f"the fault {kind}:{name} did not happen")
-    missing += [
-        f"no {kind} was seen to work, only {', '.join(sorted(seen))}"
-        for kind, seen in by_kind.items()
-        if "installed" not in seen and not seen <= {"skipped"}
-    ]
+    for kind, of_kind in by_kind.items():
+        if not of_kind:
+            missing.append(f"the run is too short for a single {kind} (see --nemesis-interval)")
+        elif "indeterminate" in of_kind and "installed" not in of_kind:
+            missing.append(f"no {kind} was seen to work, only {', '.join(sorted(of_kind))}")
     if evidence.leader_faults and not evidence.leader_changes:
         missing.append(
             f"{evidence.leader_faults} faults struck a leader, but no change of leader was seen"

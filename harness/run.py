@@ -23,8 +23,8 @@ from typing import Any
 
 from harness import store
 from harness.cluster import Cluster
-from harness.conclude import conclude
-from harness.errors import HarnessError, SplitbrainError, UsageError
+from harness.conclude import conclude, judge
+from harness.errors import SplitbrainError, UsageError
 from harness.experiment import Experiment, Findings
 from harness.hosts.choose import check_hosts, hosts_for
 from harness.outcome import Outcome
@@ -61,22 +61,20 @@ def run(spec: Spec, *, progress: Progress | None = None) -> Result:
     _preflight(spec)
     folder = store.create(spec)
     findings = Findings()
-    with _log_to(folder / store.LOG), _interruptible(), progress or Progress() as shown:
-        try:
-            with ExitStack() as stack:
+    with (
+        _log_to(folder / store.LOG),
+        Interrupts(findings) as interrupts,
+        progress or Progress() as shown,
+    ):
+        # What goes wrong while cleaning up comes second, and never in place of the cause.
+        with _recorded(findings), ExitStack() as stack:
+            with _recorded(findings):
                 _perform(spec, folder, findings, shown, stack)
-        except KeyboardInterrupt:
-            findings.interrupted = True
-            log.warning("interrupted")
-        except HarnessError as error:
-            findings.failures.append(str(error))
-            log.error("%s", error)
-        except SplitbrainError:
-            raise
-        except Exception as error:  # (an internal error is the harness' failure)
-            findings.failures.append(f"internal error: {type(error).__name__}: {error}")
-            log.exception("internal error")
-        document = conclude(spec, folder, findings, shown)
+            interrupts.defer()
+        interrupts.allow()
+        history, checks = judge(spec, folder, findings, shown)
+        interrupts.defer()
+        document = conclude(spec, folder, history, checks, findings, shown)
     return Result(
         outcome=Outcome(document["outcome"]),
         exit_code=document["exit_code"],
@@ -86,20 +84,42 @@ def run(spec: Spec, *, progress: Progress | None = None) -> Result:
     )
 
 
+def run_all(spec: Spec) -> Iterator[Result]:
+    """Run a test `test_count` times, each with its own seed; the first has the spec's own.
+
+    An interrupted run is the last one.
+    """
+    seeds = Stream(spec.seed, "test-count")
+    for number in range(spec.test_count):
+        seed = spec.seed if number == 0 else seeds.bits(number) >> 32
+        result = run(replace(spec, seed=seed, test_count=1))
+        yield result
+        if result.outcome is Outcome.INTERRUPTED:
+            return
+
+
+@contextmanager
+def _recorded(findings: Findings) -> Iterator[None]:
+    """Let what goes wrong be part of the outcome instead of ending it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        findings.interrupted = True
+        log.warning("interrupted")
+    except SplitbrainError as error:
+        findings.failures.append(str(error))
+        log.error("%s", error)
+    except Exception as error:
+        findings.failures.append(f"internal error: {type(error).__name__}: {error}")
+        log.exception("internal error")
+
+
 def _preflight(spec: Spec) -> None:
     """Refuse what cannot work before anything is made for it."""
     check_hosts(spec)
     known = raft.mutants() if spec.mutant else {}
     if spec.mutant and spec.mutant not in known:
         raise UsageError(f"mutant is {spec.mutant!r}, but must be one of: {', '.join(known)}")
-
-
-def run_all(spec: Spec) -> Iterator[Result]:
-    """Run a test `test_count` times, each with its own seed; the first has the spec's own."""
-    seeds = Stream(spec.seed, "test-count")
-    for number in range(spec.test_count):
-        seed = spec.seed if number == 0 else seeds.bits(number) >> 32
-        yield run(replace(spec, seed=seed, test_count=1))
 
 
 def _perform(
@@ -131,34 +151,49 @@ def _collect(
     cluster: Cluster, target: Path, experiment: Experiment, findings: Findings, progress: Progress
 ) -> None:
     with progress.phase("collect logs"):
-        findings.crashes = cluster.unexplained_exits()
+        findings.crashes, misfortunes = cluster.unexplained_exits()
+        findings.failures += misfortunes
         for problem in cluster.collect(target, experiment.clock):
             log.warning("%s", problem)
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end a run the way Ctrl-C does. Only the main thread may change handlers."""
+class Interrupts:
+    """Ctrl-C and SIGTERM: heard while work goes on, only noted while it is put away.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        # Once is enough: cleaning up must not be interrupted by an impatient second signal.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    At first the signals raise `KeyboardInterrupt`, once; from then on, and after `defer`, they are
+    noted in the findings. Only the main thread may change handlers: elsewhere this does nothing,
+    and whoever called us owns the signals.
+    """
 
-    try:
-        before = {
-            number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)
-        }
-    except ValueError:
-        yield  # not the main thread: whoever called us owns the signals
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._raises = True
+        self._before: dict[signal.Signals, Any] = {}
+
+    def allow(self) -> None:
+        """Raise on a signal from here on."""
+        self._raises = True
+
+    def defer(self) -> None:
+        """Only note a signal from here on."""
+        self._raises = False
+
+    def __enter__(self) -> Interrupts:
+        with suppress(ValueError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._findings.interrupted = True
+        if self._raises:
+            self._raises = False
+            raise KeyboardInterrupt
 
 
 class _RunLog(logging.FileHandler):

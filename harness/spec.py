@@ -44,7 +44,8 @@ def _option(
 class Spec:
     """A test: which system, which workload, which faults, where, for how long.
 
-    Raises `UsageError` on construction when an option is out of its bounds.
+    Text is converted, as a command line gives it. Raises `UsageError` on construction when an
+    option does not convert or is out of its bounds.
     """
 
     system: str = _option("raft", "the system under test", choices=SYSTEMS)
@@ -77,7 +78,9 @@ class Spec:
 
     def __post_init__(self) -> None:
         for option in fields(self):
-            _check(option.name, getattr(self, option.name), option.metadata)
+            value = _convert(option.name, getattr(self, option.name), option.default)
+            _check(option.name, value, option.metadata)
+            object.__setattr__(self, option.name, value)
         if self.concurrency < self.nodes:
             raise UsageError(
                 f"concurrency is {self.concurrency}, but must be at least nodes ({self.nodes}), "
@@ -132,17 +135,15 @@ def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def from_values(values: Mapping[str, Any]) -> Spec:
-    """Build a spec from loosely typed values (TOML, command line); text is converted.
+    """Build a spec from values by name (TOML, command line).
 
-    Raises `UsageError` for unknown names and for values that do not convert.
+    Raises `UsageError` for unknown names and for values that make no sense.
     """
-    known = {option.name: option for option in fields(Spec)}
-    arguments: dict[str, Any] = {}
-    for name, value in values.items():
+    known = [option.name for option in fields(Spec)]
+    for name in values:
         if name not in known:
             raise UsageError(f"unknown option {name!r}; known are: {', '.join(known)}")
-        arguments[name] = _convert(name, value, known[name].default)
-    return Spec(**arguments)
+    return Spec(**values)
 
 
 def _convert(name: str, value: Any, default: Any) -> Any:

@@ -91,11 +91,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def is_run(path: Path) -> bool:
-    """Say whether a path is a run's folder."""
-    return path.is_dir() and (path / HISTORY).is_file() and (path / SPEC).is_file()
-
-
 def spec_of(run: Path) -> Spec:
     """Read back what a run was asked to do. Raises `UsageError` if this is no run's folder."""
     if not run.is_dir():

@@ -151,6 +151,17 @@ def test_processes_are_sequential(kinds: tuple[str, ...], expected: str) -> None
         History(events).operations()
 
 
+def test_nothing_completes_before_it_was_invoked() -> None:
+    events = in_order(
+        [
+            Event(index=0, time=10, process=0, type=EventType.INVOKE, f="read"),
+            Event(index=1, time=5, process=0, type=EventType.OK, f="read"),
+        ]
+    )
+    with pytest.raises(HistoryError, match="completes before it was invoked"):
+        History(events).operations()
+
+
 def test_what_never_completed_is_indeterminate_and_the_nemesis_is_no_client() -> None:
     events = (
         Event(index=0, time=0, process=NEMESIS, type=EventType.INVOKE, f="kill"),

@@ -1,7 +1,8 @@
 """Registers: reads, writes and compare-and-sets on a few keys; each key must be linearizable.
 
 Rules of this file:
-- Every written value is unique to its key, so that a read tells which write it saw.
+- Every written value is unique in the run, so that a read tells which write it saw, and an answer
+  that belongs to another key shows.
 - A compare-and-set expects what was last seen of its key, so that most of them meet the value
   they hope for and the rest meet a concurrent change: both say something.
 - Operations go to every node, leader or not: which one is the thread's business.
@@ -30,14 +31,13 @@ _MIX = ("read", "read", "read", "read", "write", "write", "cas", "cas")
 class RegisterOperations:
     """An endless mix of operations over `keys`, on whichever thread is free.
 
-    `seen` is the value last known of each key and `written` how many values each key was given.
+    `seen` is the value last known of each key.
     """
 
     stream: Stream
     keys: tuple[str, ...]
     position: int = 0
     seen: Mapping[str, Any] = field(default_factory=dict)
-    written: Mapping[str, int] = field(default_factory=dict)
 
     def next(self, context: Context) -> Step:
         """Return an operation for a random free thread."""
@@ -50,8 +50,7 @@ class RegisterOperations:
         successor = replace(self, position=self.position + 1)
         if f == "read":
             return Invocation(f=f, key=key, thread=thread, at_ns=context.time_ns), successor
-        fresh = self.written.get(key, 0) + 1
-        successor = replace(successor, written={**self.written, key: fresh})
+        fresh = self.position + 1
         value = fresh if f == "write" else [self.seen.get(key), fresh]
         invocation = Invocation(f=f, key=key, value=value, thread=thread, at_ns=context.time_ns)
         return invocation, successor

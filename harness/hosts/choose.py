@@ -8,14 +8,18 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from harness import doctor
 from harness.errors import HarnessError, UsageError
 from harness.hosts import inventory, lab
 from harness.hosts.host import HostAddress
 from harness.spec import Spec
+
+# How many labs are looked at before giving up.
+_LABS_MAX: Final = 32
 
 
 def check_hosts(spec: Spec) -> None:
@@ -34,6 +38,8 @@ def check_hosts(spec: Spec) -> None:
             f"this machine cannot have a lab: {first.name}: {first.detail}; {first.remedy} "
             "(splitbrain doctor says more)"
         )
+    if spec.lab >= 0:
+        _refuse_other_size(spec, lab.status(spec.lab))
 
 
 @contextmanager
@@ -42,13 +48,34 @@ def hosts_for(spec: Spec) -> Iterator[tuple[HostAddress, ...]]:
     if spec.hosts != "lab":
         yield _from_inventory(spec)
         return
-    with lab.claim(None if spec.lab < 0 else spec.lab) as instance:
-        was_up = lab.status(instance).state == "up"
+    with ExitStack() as claims:
+        instance, was_up = _claim(spec, claims)
         try:
             yield lab.up(nodes=spec.nodes, instance=instance).hosts
         finally:
             if not was_up:
                 lab.down(instance)
+
+
+def _claim(spec: Spec, claims: ExitStack) -> tuple[int, bool]:
+    """Claim a lab that is down, or up at the right size; somebody else's is left as it is."""
+    for _ in range(_LABS_MAX):
+        instance = claims.enter_context(lab.claim(None if spec.lab < 0 else spec.lab))
+        present = lab.status(instance)
+        if present.state != "up" or len(present.hosts) == spec.nodes:
+            return instance, present.state == "up"
+        if spec.lab >= 0:
+            _refuse_other_size(spec, present)
+    raise HarnessError(f"{_LABS_MAX} labs are up at another size: splitbrain lab down --lab N")
+
+
+def _refuse_other_size(spec: Spec, present: lab.LabStatus) -> None:
+    if present.state == "up" and len(present.hosts) != spec.nodes:
+        number, count = present.instance, len(present.hosts)
+        raise UsageError(
+            f"lab {number} is up with {count} hosts, but nodes is {spec.nodes}: "
+            f"choose another --lab, or first: splitbrain lab down --lab {number}"
+        )
 
 
 def _from_inventory(spec: Spec) -> tuple[HostAddress, ...]:

@@ -55,6 +55,8 @@ def run(
             check=False,
             pass_fds=tuple(keep_open),
             env=ENVIRONMENT,
+            # Ctrl-C is for us to hear: a tool that dies of it leaves things half made.
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise HarnessError(

@@ -47,10 +47,11 @@ class FaultRecord:
 
     @property
     def certainty(self) -> Certainty:
-        """What is known by now. Seen working at any time is installed."""
-        if not self.begun:
-            return Certainty.SKIPPED
-        return max((overall(self.begun), overall(self.ended)), key=_WEIGHT.__getitem__)
+        """What is known by now. Seen working at any time is installed; else the beginning counts:
+        that something was undone does not show that it was ever done."""
+        if Certainty.INSTALLED in (overall(self.begun), overall(self.ended)):
+            return Certainty.INSTALLED
+        return overall(self.begun)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as an entry of `outcome.json`."""
@@ -69,11 +70,8 @@ class FaultRecord:
         }
 
 
-_WEIGHT: Final = {Certainty.SKIPPED: 0, Certainty.INDETERMINATE: 1, Certainty.INSTALLED: 2}
-
-
 class Conductor:
-    """Runs the nemesis of one run. `leader()` and `is_up(node)` say what is known now."""
+    """Runs the nemesis of one run. `leader()` says who leads as far as is known now."""
 
     def __init__(
         self,
@@ -83,14 +81,12 @@ class Conductor:
         journal: Journal,
         clock: Callable[[], int],
         leader: Callable[[], str | None],
-        is_up: Callable[[str], bool],
         progress: Progress,
     ) -> None:
         self._kinds = kinds
         self._journal = journal
         self._clock = clock
         self._leader = leader
-        self._is_up = is_up
         self._progress = progress
         self._stopped = threading.Event()
         self.records = [FaultRecord(fault) for fault in plan.faults]
@@ -107,8 +103,13 @@ class Conductor:
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                self._note_error(f"it did not stop within {timeout_s:g} s")
         for record in list(self._in_force):
-            self._end(record)
+            try:
+                self._end(record)
+            except Exception as error:  # noqa: BLE001  (the others must be undone all the same)
+                self._note_error(f"{type(error).__name__}: {error}")
 
     def _conduct(self) -> None:
         actions = sorted(
@@ -125,7 +126,11 @@ class Conductor:
                 elif record in self._in_force:
                     self._end(record)
         except Exception as error:  # noqa: BLE001  (a thread's error must reach the outcome)
-            self.error = f"the nemesis stopped: {type(error).__name__}: {error}"
+            self._note_error(f"{type(error).__name__}: {error}")
+
+    def _note_error(self, what: str) -> None:
+        if self.error is None:
+            self.error = f"the nemesis failed: {what}"
 
     def _wait_until(self, at_ns: int) -> bool:
         """Wait for a time of the run; False when the run ended before it."""
@@ -143,6 +148,8 @@ class Conductor:
         where = ",".join(record.targets)
         self._progress.fault_began(fault.id, f"{fault.kind}:{fault.name}({where})")
         if record.targets:
+            # Until it is known better: a command that fails half way may have acted.
+            record.begun = {"*": Report(Certainty.INDETERMINATE, "was being applied")}
             record.begun = self._kinds[fault.kind].start(fault, record.targets)
         else:
             record.begun = {"*": Report(Certainty.SKIPPED, "no node was fit to be struck")}
@@ -150,12 +157,15 @@ class Conductor:
 
     def _end(self, record: FaultRecord) -> None:
         fault = record.fault
-        self._in_force.remove(record)
-        self._write(EventType.INVOKE, record, "stop")
-        if record.targets:
-            record.ended = self._kinds[fault.kind].stop(fault, record.targets)
+        try:
+            self._write(EventType.INVOKE, record, "stop")
+        finally:
+            # Whether or not it could be journalled: a full disk must not leave hosts struck.
+            if record.targets:
+                record.ended = self._kinds[fault.kind].stop(fault, record.targets)
+            self._in_force.remove(record)
+            self._progress.fault_ended(fault.id)
         record.stop_ns = self._write(EventType.INFO, record, "stop", record.ended)
-        self._progress.fault_ended(fault.id)
 
     def _choose(self, fault: Fault, leader: str | None) -> tuple[str, ...]:
         """Turn symbolic targets into nodes, and pass over nodes that another fault holds down."""
@@ -163,12 +173,22 @@ class Conductor:
             return fault.targets
         wanted = [leader if name == LEADER else name for name in fault.targets]
         taken: list[str] = []
+        down = self._down()
         for name in [*wanted, *fault.fallback]:
             if len(taken) == len(fault.targets):
                 break
-            if name is not None and name not in taken and self._is_up(name):
+            if name is not None and name not in taken and name not in down:
                 taken.append(name)
         return tuple(taken)
+
+    def _down(self) -> set[str]:
+        """Return the nodes that a fault in force has killed or paused."""
+        return {
+            node
+            for record in self._in_force
+            if record.fault.kind in ("kill", "pause")
+            for node in record.targets
+        }
 
     def _write(
         self, kind: EventType, record: FaultRecord, phase: str, reports: Reports | None = None

@@ -279,6 +279,8 @@ class Agent:
         while True:
             try:
                 data = self._channel.recv(65536)
+            except TimeoutError:
+                continue  # a sender's timeout is the channel's: silence is no end
             except OSError as error:
                 why = f"the channel broke: {error}"
                 break

@@ -72,12 +72,9 @@ _ANSWER_BYTES_MAX: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 14
 
 
-def outcome_of(code: str, *, claimed_definite: bool | None = None) -> EventType:
+def outcome_of(code: str) -> EventType:
     """Say whether an operation that ended with this error certainly did not happen."""
-    definite = ERRORS.get(code, False)
-    if claimed_definite is not None and claimed_definite != definite:
-        return EventType.INFO
-    return EventType.FAIL if definite else EventType.INFO
+    return EventType.FAIL if ERRORS.get(code, False) else EventType.INFO
 
 
 class RaftClient:
@@ -164,14 +161,19 @@ def _completion(invocation: Invocation, status: int, body: bytes) -> Completion:
     if not isinstance(answer, dict):
         return doubt
     if status == requests.codes.ok and answer.get("ok") is True and "value" in answer:
-        value = answer["value"] if invocation.f == "read" else invocation.value
-        return Completion(EventType.OK, value)
+        if invocation.f == "read":
+            return Completion(EventType.OK, answer["value"])
+        # The node repeats what it wrote: an answer to somebody else's write is none to ours.
+        asked = invocation.value[1] if invocation.f == "cas" else invocation.value
+        same = json.dumps(answer["value"], sort_keys=True) == json.dumps(asked, sort_keys=True)
+        return Completion(EventType.OK, invocation.value) if same else doubt
     error = answer.get("error")
     if not isinstance(error, dict) or not isinstance(error.get("code"), str):
         return doubt
-    code = error["code"]
-    kind = outcome_of(code, claimed_definite=error.get("definite"))
-    return Completion(kind, invocation.value, code)
+    # "Definite" takes two: the node's promise for this request, and the protocol's for the code.
+    promised = error.get("definite") is True
+    kind = outcome_of(error["code"]) if promised else EventType.INFO
+    return Completion(kind, invocation.value, error["code"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,10 +211,15 @@ class RaftSystem:
             str(request_timeout_ms),
         ]
 
-    def client(self, node: str) -> Client:
+    @property
+    def environmental_exits(self) -> frozenset[int]:
+        """Bad arguments, a disk that refuses, an address in use (node/PROTOCOL.md)."""
+        return frozenset({2, 4, 5})
+
+    def client(self, node: str, *, timeout_s: float | None = None) -> Client:
         """Return a client of one node."""
-        url = self._url(node)
-        return RaftClient(node=node, url=url, timeout_s=self.operation_timeout_s)
+        timeout_s = timeout_s or self.operation_timeout_s
+        return RaftClient(node=node, url=self._url(node), timeout_s=timeout_s)
 
     def status(self, node: str, timeout_s: float) -> Status | None:
         """Ask /status once; the offset is taken at the middle of the round trip."""

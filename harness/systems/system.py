@@ -56,8 +56,16 @@ class System(Protocol):
         """Return the argument vector that starts `node`; `home` is the system's folder there."""
         ...
 
-    def client(self, node: str) -> Client:
-        """Return a client that speaks to `node`; must not block."""
+    @property
+    def environmental_exits(self) -> frozenset[int]:
+        """Exit statuses that blame the surroundings: a full disk, a port that is taken."""
+        ...
+
+    def client(self, node: str, *, timeout_s: float | None = None) -> Client:
+        """Return a client that speaks to `node`; must not block.
+
+        `timeout_s` is for each operation; by default the run's.
+        """
         ...
 
     def status(self, node: str, timeout_s: float) -> Status | None:

@@ -101,7 +101,7 @@ def test_a_bad_file_is_named_and_does_not_stop_the_others(tmp_path: Path) -> Non
     code, out, err = run(bad, saved(tmp_path, "h.jsonl", VALID), as_json=True)
     assert code == 2
     assert f"{bad}:2: not JSON" in err
-    assert [json.loads(line)["verdict"] for line in out.splitlines()] == ["valid"]
+    assert [json.loads(line)["verdict"] for line in out.splitlines()] == ["unknown", "valid"]
 
 
 @pytest.mark.parametrize(

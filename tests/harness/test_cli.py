@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,8 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["test", "--hosts", "/nowhere.toml", "--nodes", "3"], "/nowhere.toml"),
         (["check", "/nowhere.jsonl", "--model", "register"], "/nowhere.jsonl"),
         (["check", "x.jsonl", "--model", "register", "--initial", "zero"], "is not JSON"),
+        (["check", "x.jsonl", "--model", "register", "--budget-s", "nan"], "budget_s is nan"),
+        (["check", "x.jsonl", "--model", "register", "--memory-mb", "-1"], "memory_mb is -1"),
         (["report", "/nowhere"], "/nowhere"),
         (["lab", "ssh", "n99", "--lab", "250"], "there is no host 'n99'"),
     ],
@@ -133,6 +137,54 @@ def test_a_runs_folder_needs_no_model_also_when_the_run_was_cut_short(
     capsys.readouterr()
     assert main(["check", str(run)]) == 2
     assert "before it had a history" in one_line(capsys)
+
+
+def test_what_a_run_found_besides_its_history_counts_when_it_is_checked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = store.create(Spec(store=str(tmp_path)))
+    (run / store.HISTORY).write_text(VALID)
+    liveness = {"name": "liveness", "verdict": "invalid", "reason": "n2 serves no read"}
+    linearizable = {"name": "linearizable", "verdict": "unknown", "reason": "time"}
+    store.write_json(run / store.OUTCOME, {"checks": [linearizable, liveness]})
+    assert main(["check", str(run), "--json"]) == 1
+    line = json.loads(capsys.readouterr().out)
+    assert (line["path"], line["verdict"]) == (str(run), "invalid")
+    assert "n2 serves no read (found by the run)" in line["reason"]
+
+
+def test_a_file_that_cannot_be_read_gets_its_line_of_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(tmp_path / "missing.jsonl"), written(tmp_path, VALID)]
+    assert main(["check", *paths, "--model", "register", "--json"]) == 2
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["path"], line["verdict"]) for line in lines] == [
+        (paths[0], "unknown"),
+        (paths[1], "valid"),
+    ]
+    assert "No such file" in lines[0]["reason"]
+
+
+def test_a_reader_that_goes_away_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    stale = written(tmp_path, STALE)
+    command = [sys.executable, "-m", "harness.cli", "check", *[stale] * 50, "--model", "register"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+
+
+def test_an_error_of_our_own_is_never_taken_for_a_violation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks() -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("harness.doctor.examine", breaks)
+    assert main(["doctor"]) == 4
+    assert "internal error: RuntimeError: out of order" in capsys.readouterr().err
 
 
 def test_a_store_that_cannot_be_written_is_a_harness_failure(

@@ -57,10 +57,9 @@ class Stage:
         self.journal = Journal(tmp_path / "history.jsonl")
         self.kind = Notebook()
         self.leader: str | None = "n2"
-        self.down: set[str] = set()
         self.progress = Progress(shown=False)
 
-    def conduct(self, *faults: Fault, for_ms: int) -> Conductor:
+    def conduct(self, *faults: Fault, for_ms: int, finish: bool = True) -> Conductor:
         began_ns = time.monotonic_ns()
         conductor = Conductor(
             plan=Plan(seed=0, faults=faults),
@@ -68,12 +67,12 @@ class Stage:
             journal=self.journal,
             clock=lambda: time.monotonic_ns() - began_ns,
             leader=lambda: self.leader,
-            is_up=lambda node: node not in self.down,
             progress=self.progress,
         )
         conductor.start()
         time.sleep(for_ms / 1000)
-        conductor.finish(timeout_s=5)
+        if finish:
+            conductor.finish(timeout_s=5)
         return conductor
 
 
@@ -120,19 +119,42 @@ def test_the_leader_is_looked_up_when_the_fault_begins(stage: Stage) -> None:
     assert conductor.records[0].targets == ("n2",)
 
 
-def test_without_a_leader_or_with_one_that_is_down_the_fallback_is_taken(stage: Stage) -> None:
-    stage.leader, stage.down = None, {"n1"}
-    assert stage.conduct(fault(0, 0, 20, LEADER), for_ms=200).records[0].targets == ("n2",)
-    stage.leader = "n1"
-    assert stage.conduct(fault(0, 0, 20, LEADER), for_ms=200).records[0].targets == ("n2",)
+def test_without_a_leader_the_fallback_is_taken(stage: Stage) -> None:
+    stage.leader = None
+    assert stage.conduct(fault(0, 0, 20, LEADER), for_ms=200).records[0].targets == ("n1",)
+
+
+def test_a_node_that_is_down_already_is_passed_over(stage: Stage) -> None:
+    conductor = stage.conduct(fault(0, 0, 100, LEADER), fault(1, 20, 60, LEADER), for_ms=300)
+    assert [record.targets for record in conductor.records] == [("n2",), ("n1",)]
+    assert [record.struck_leader for record in conductor.records] == [True, False]
 
 
 def test_a_fault_that_strikes_nobody_is_skipped_and_says_so(stage: Stage) -> None:
-    stage.down = set(NODES)
-    record = stage.conduct(fault(0, 0, 20, "n1"), for_ms=200).records[0]
+    everyone = fault(0, 0, 100, *NODES)
+    record = stage.conduct(everyone, fault(1, 20, 60, "n1"), for_ms=300).records[1]
     assert (record.targets, record.certainty) == ((), Certainty.SKIPPED)
-    assert stage.kind.log == []
+    assert [number for _, number, _ in stage.kind.log] == [0, 0]
     assert "no node was fit" in str(record.to_json()["detail"])
+
+
+def test_being_undone_shows_nothing_about_having_been_done(stage: Stage) -> None:
+    stage.kind.begun, stage.kind.ended = Certainty.SKIPPED, Certainty.INDETERMINATE
+    record = stage.conduct(fault(0, 0, 20, "n1"), for_ms=200).records[0]
+    assert record.certainty is Certainty.SKIPPED
+
+
+def test_a_journal_that_fails_does_not_keep_faults_from_being_undone(stage: Stage) -> None:
+    faults = (fault(0, 0, 60_000, "n1"), fault(1, 10, 60_000, "n3"))
+    conductor = stage.conduct(*faults, for_ms=150, finish=False)
+    stage.journal.close()
+    conductor.finish(timeout_s=5)
+    assert [entry for entry in stage.kind.log if entry[0] == "stop"] == [
+        ("stop", 0, ("n1",)),
+        ("stop", 1, ("n3",)),
+    ]
+    assert conductor.error is not None
+    assert "JournalError" in conductor.error
 
 
 def test_a_nemesis_that_breaks_is_heard_of_and_its_fault_is_undone(stage: Stage) -> None:

@@ -27,7 +27,9 @@ GOOD = Evidence(
     checks=[check(Verdict.VALID)],
     acknowledged=100,
     acknowledged_min=10,
+    fault_kinds=("kill",),
     fault_evidence={("kill", "kill-leader"): ["skipped", "installed"]},
+    never_acknowledged=(),
     leader_faults=1,
     leader_changes=2,
 )
@@ -44,13 +46,21 @@ def test_a_run_that_showed_everything_passes() -> None:
     [
         (replace(GOOD, acknowledged=9), "only 9 operations were acknowledged"),
         (replace(GOOD, leader_changes=0), "no change of leader"),
+        (replace(GOOD, never_acknowledged=["cas"]), "no cas was ever acknowledged"),
+        (replace(GOOD, fault_kinds=("kill", "pause")), "too short for a single pause"),
+        (replace(GOOD, fault_kinds=("kill",), fault_evidence={}), "too short for a single kill"),
         (
-            replace(GOOD, fault_evidence={("clock", "bump"): ["skipped"]}),
+            replace(GOOD, fault_kinds=("clock",), fault_evidence={("clock", "bump"): ["skipped"]}),
             "clock:bump did not happen",
         ),
-        (replace(GOOD, fault_evidence={("clock", "bump"): []}), "clock:bump did not happen"),
         (
-            replace(GOOD, fault_evidence={("clock", "bump"): ["indeterminate"]}),
+            replace(GOOD, fault_kinds=("clock",), fault_evidence={("clock", "bump"): []}),
+            "clock:bump did not happen",
+        ),
+        (
+            replace(
+                GOOD, fault_kinds=("clock",), fault_evidence={("clock", "bump"): ["indeterminate"]}
+            ),
             "no clock was seen to work, only indeterminate",
         ),
     ],
@@ -63,9 +73,9 @@ def test_a_pass_has_to_be_earned(evidence: Evidence, reason: str) -> None:
 
 def test_doubt_about_one_fault_is_made_up_for_by_its_kind_but_absence_is_not() -> None:
     seen = {("clock", "bump"): ["indeterminate"], ("clock", "rate"): ["installed"]}
-    assert decide(replace(GOOD, fault_evidence=seen))[0] is Outcome.PASS
+    assert decide(replace(GOOD, fault_kinds=("clock",), fault_evidence=seen))[0] is Outcome.PASS
     seen = {("clock", "bump"): ["skipped"], ("clock", "rate"): ["installed"]}
-    assert decide(replace(GOOD, fault_evidence=seen))[0] is Outcome.VACUOUS
+    assert decide(replace(GOOD, fault_kinds=("clock",), fault_evidence=seen))[0] is Outcome.VACUOUS
 
 
 def test_doubt_and_checking_nothing_are_no_pass() -> None:

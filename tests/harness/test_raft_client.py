@@ -99,7 +99,9 @@ def ask(server: Server, invocation: Invocation, *, timeout_s: float = 1.0) -> Co
 def test_what_is_asked_and_what_is_answered(server: Server) -> None:
     server.behaviour = ok(7)
     assert ask(server, READ) == Completion(EventType.OK, 7)
+    server.behaviour = ok(4)
     assert ask(server, WRITE) == Completion(EventType.OK, 4)
+    server.behaviour = ok(5)
     assert ask(server, CAS) == Completion(EventType.OK, [4, 5])
     assert [json.loads(body) for body in server.requests] == [
         {"op": "read", "key": "k0"},
@@ -118,6 +120,11 @@ def test_what_is_asked_and_what_is_answered(server: Server) -> None:
         (error("no-leader", definite=False), EventType.INFO, "no-leader"),
         (error("outcome-unknown", definite=True), EventType.INFO, "outcome-unknown"),
         (error("brand-new", definite=True), EventType.INFO, "brand-new"),
+        (error("no-leader", definite=None), EventType.INFO, "no-leader"),
+        (error("no-leader", definite=1), EventType.INFO, "no-leader"),
+        # The acknowledgement of somebody else's write.
+        (ok(99), EventType.INFO, "garbled-answer"),
+        (ok(True), EventType.INFO, "garbled-answer"),
         (answer("200 OK", b"<html>"), EventType.INFO, "garbled-answer"),
         (answer("200 OK", {"ok": True}), EventType.INFO, "garbled-answer"),
         (answer("500 Internal Server Error", {}), EventType.INFO, "garbled-answer"),

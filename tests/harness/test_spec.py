@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,20 @@ def test_toml_round_trip(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -
 def test_every_bad_value_is_named(values: dict[str, object], expected: str) -> None:
     with pytest.raises(UsageError, match=expected.replace("(", r"\(")):
         from_values(values)
+
+
+@pytest.mark.parametrize(
+    "values", [{"nodes": "many"}, {"seed": 1.5}, {"store": 5}, {"nemesis": "fire"}, {"rate": None}]
+)
+def test_python_is_checked_as_well(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Spec(**values)
+
+
+def test_text_is_converted_however_it_comes_in() -> None:
+    values: dict[str, Any] = {"nemesis": "kill", "nodes": "3", "rate": 10}
+    spec = Spec(**values)
+    assert (spec.nemesis, spec.nodes, spec.rate) == (("kill",), 3, 10.0)
 
 
 def test_faults_are_in_one_order_however_they_are_typed() -> None:

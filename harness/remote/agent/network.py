@@ -125,10 +125,12 @@ class Cut:
     def heal(self) -> dict[str, Any]:
         """Take the cut away and return its last evidence."""
         with self._lock:
-            evidence = self.evidence()
-            heal_network()
-            self._sources = []
-            return evidence
+            try:
+                return self.evidence()
+            finally:
+                # Also when the counters cannot be read: a cut must never outlive its undoing.
+                self._sources = []
+                heal_network()
 
     def evidence(self) -> dict[str, Any]:
         """Return packets dropped by source since the cut was made, and how often it lapsed."""
