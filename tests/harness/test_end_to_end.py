@@ -14,6 +14,7 @@ import pytest
 
 from checker.history import read_jsonl
 from harness.cli import main
+from harness.errors import UsageError
 from harness.hosts import lab
 from harness.nemesis.plan import make_plan
 from harness.outcome import Outcome
@@ -114,10 +115,13 @@ def seed_with_all_at_once(kinds: tuple[str, ...], *, within_s: float) -> int:
     raise AssertionError("no seed has them all at once")
 
 
-def start_a_run(tmp_path: Path, *kinds: str, options: tuple[str, ...] = ()) -> Popen[bytes]:
-    seed = seed_with_all_at_once(kinds, within_s=15)
-    command = [sys.executable, "-m", "harness.cli", "test", "--lab", str(LAB), "--time-limit", "60"]
-    command += ["--store", str(tmp_path), "--seed", str(seed), "--nemesis", ",".join(kinds)]
+def start_a_run(
+    tmp_path: Path, *kinds: str, options: tuple[str, ...] = (), time_limit_s: int = 60
+) -> Popen[bytes]:
+    seed = seed_with_all_at_once(kinds, within_s=15) if kinds else 1
+    command = [sys.executable, "-m", "harness.cli", "test", "--lab", str(LAB)]
+    command += ["--time-limit", str(time_limit_s), "--store", str(tmp_path), "--seed", str(seed)]
+    command += ["--nemesis", ",".join(kinds) or "none"]
     command += options
     return Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
@@ -204,6 +208,43 @@ def test_ctrl_c_heals_keeps_the_history_and_says_so(tmp_path: Path) -> None:
     assert document["outcome"] == "interrupted"
     assert document["operations"]["ok"] > 0
     assert (Path(document["path"]) / "report.html").is_file()
+
+
+def test_an_agent_that_is_killed_is_a_failure_of_ours_and_no_violation(tmp_path: Path) -> None:
+    """Its watchdog stops the system: the node is gone, and the system is not to blame."""
+    process = start_a_run(tmp_path, options=("--json",), time_limit_s=5)
+    try:
+        history = tmp_path / "register" / "latest" / "history.jsonl"
+        deadline = time.monotonic() + 30
+        while not history.is_file() or history.stat().st_size < 50_000:
+            assert time.monotonic() < deadline, "the load never began"
+            time.sleep(0.05)
+        killed = 0
+        for pid in _output("ip", "netns", "pids", f"splitbrain-{LAB}-n2").split():
+            if b"agent.pyz" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGKILL)
+                killed += 1
+        assert killed > 0
+        output, _ = process.communicate(timeout=90)
+    finally:
+        process.kill()
+        process.communicate()
+        lab.down(LAB)
+    document = json.loads(output)
+    assert (document["outcome"], process.returncode) == ("harness-failure", 4)
+    assert any("n2" in failure and "agent" in failure for failure in document["failures"])
+    assert [check["verdict"] for check in document["checks"]] == ["valid"]
+
+
+def test_a_lab_of_another_size_is_left_alone(tmp_path: Path) -> None:
+    lab.up(nodes=2, instance=LAB)
+    try:
+        with pytest.raises(UsageError, match=f"lab {LAB} is up with 2 hosts"):
+            run(Spec(nodes=3, concurrency=3, time_limit=1, lab=LAB, store=str(tmp_path)))
+        assert len(lab.status(LAB).hosts) == 2
+    finally:
+        lab.down(LAB)
+    assert not list(tmp_path.iterdir()), "nothing is made for a run that cannot be"
 
 
 def test_a_lab_that_was_up_stays_up(tmp_path: Path) -> None:
