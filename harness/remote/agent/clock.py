@@ -134,9 +134,9 @@ class Clock:
         jump_ns, end_ns = int(offset_ms * 1e6), time.monotonic_ns() + int(duration_ms * 1e6)
 
         def flip(step: int) -> bool:
-            away = step % 2 == 0 and time.monotonic_ns() < end_ns
-            self._write(base_ns + jump_ns * away)
-            return time.monotonic_ns() < end_ns
+            over = time.monotonic_ns() >= end_ns  # looked at once: the last step goes home
+            self._write(base_ns + jump_ns * (step % 2 == 0 and not over))
+            return not over
 
         self._strobe = self._mover = _Mover(flip, period_ms / 1000)
         return self.state()
