@@ -80,6 +80,9 @@ def render(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
+_AS_ROOT = "run as root: sudo splitbrain ..."
+
+
 def _guarded(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
@@ -106,7 +109,7 @@ def _python() -> Finding:
 
 def _rights() -> Finding:
     """Root alone is not enough: a container's root may lack what namespaces need."""
-    remedy = "run as root: sudo splitbrain ..."
+    remedy = _AS_ROOT
     if os.geteuid() != 0:
         return Finding(name="root", ok=False, detail="not root", remedy=remedy)
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
@@ -145,7 +148,7 @@ def _nft() -> Finding:
     problem = _try(["unshare", "--net", "nft", "add", "table", "inet", "splitbrain"])
     remedy = "sudo apt-get install -y nftables"
     if problem and shutil.which("nft", path=_PATH):
-        remedy = "sudo modprobe nf_tables"
+        remedy = "sudo modprobe nf_tables" if os.geteuid() == 0 else _AS_ROOT
     detail = problem or "rules can be added in a namespace"
     return Finding(name="nft", ok=not problem, detail=detail, remedy=remedy)
 

@@ -187,6 +187,7 @@ def test_an_error_of_our_own_is_never_taken_for_a_violation(
     assert "internal error: RuntimeError: out of order" in capsys.readouterr().err
 
 
+@pytest.mark.lab
 def test_a_store_that_cannot_be_written_is_a_harness_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
