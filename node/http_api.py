@@ -157,6 +157,7 @@ class _Exchange:
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)
+        self._wants_body = True
 
     async def next_request(self) -> tuple[bytes, bytes, bytes] | None:
         """Method, path and body; None when the client has closed."""
@@ -169,6 +170,7 @@ class _Exchange:
                     await self._read_more()
                 elif isinstance(event, h11.Request):
                     head = event
+                    self._wants_body = event.method != b"HEAD"
                 elif isinstance(event, h11.Data):
                     body += event.data
                     if len(body) > BODY_BYTES_MAX:
@@ -196,7 +198,7 @@ class _Exchange:
             headers.append((b"Connection", b"close"))
         parts = [
             self._http.send(h11.Response(status_code=status, headers=headers)),
-            self._http.send(h11.Data(data=body)),
+            self._http.send(h11.Data(data=body)) if self._wants_body else None,
             self._http.send(h11.EndOfMessage()),
         ]
         self._write(b"".join(part for part in parts if part))

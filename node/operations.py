@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from node.core.messages import Json, Malformed
+from node.core.messages import Json, Malformed, natural
 
 KEY_CHARS_MAX = 256
 VALUE_BYTES_MAX = 64 * 1024
@@ -97,6 +97,8 @@ def operation_from_text(text: str) -> Operation:
         or parts[0] not in ("read", "write", "cas")
     ):
         raise Malformed("not an operation")
+    for text in parts[2:]:
+        _require_json(text)
     return Operation(*parts)
 
 
@@ -109,9 +111,18 @@ def answer_from_list(parts: Json) -> Answer:
         raise Malformed("not an answer")
     if type(value) is not str or type(node) is not str:
         raise Malformed("not an answer")
-    if type(index) is not int or type(term) is not int:
-        raise Malformed("not an answer")
-    return Answer(error, value, index, term, node)
+    _require_json(value)
+    return Answer(error, value, natural(index), natural(term), node)
+
+
+def _require_json(text: str) -> None:
+    """Values travel as JSON text and are pasted into answers: what is none must not get in."""
+    try:
+        if not text.isascii():
+            raise ValueError
+        json.loads(text)
+    except (ValueError, RecursionError):
+        raise Malformed("a value that is not JSON text") from None
 
 
 def parse(body: bytes) -> Operation:

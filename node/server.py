@@ -64,9 +64,13 @@ class Ending(Exception):
 
 
 def log(event: str) -> None:
-    """One line on standard error; the number is monotonic milliseconds."""
-    sys.stderr.write(f"{time.monotonic_ns() // MS} {event}\n")
-    sys.stderr.flush()
+    """One line on standard error; the number is monotonic milliseconds.
+
+    A line that cannot be written (the log's disk is full) is lost: no task may die of it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{time.monotonic_ns() // MS} {event}\n")
+        sys.stderr.flush()
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> Options:
@@ -108,6 +112,8 @@ def _addresses(texts: Sequence[str]) -> dict[str, Address]:
             raise ValueError(f"not NAME=HOST:PORT: {text}")
         if name in addresses:
             raise ValueError(f"{name} is named twice")
+        if not 0 < int(port) < 65536:
+            raise ValueError(f"no such port: {text}")
         addresses[name] = (host.strip("[]"), int(port))
     return addresses
 
@@ -122,9 +128,10 @@ def open_wal(options: Options) -> Wal:
     """Lock the data directory and open the log in it."""
     directory = options.data
     try:
-        if not directory.is_dir():
-            directory.mkdir(parents=True)
-            sync_directory(directory.parent)
+        missing = [path for path in (directory, *directory.parents) if not path.is_dir()]
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            sync_directory(path.parent)
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the process ends
@@ -245,20 +252,29 @@ def _stream(options: Options, purpose: str) -> random.Random:
     return random.Random(f"{options.seed}:{options.name}:{purpose}")
 
 
-def _disk_failed(error: OSError) -> NoReturn:
-    log(f"the disk refused: {error}")
-    os._exit(EXIT_DISK)
+def _disk_failed(error: BaseException) -> NoReturn:
+    """The log cannot be written: nothing more may be promised, so nothing more is said."""
+    try:
+        if isinstance(error, OSError):
+            log(f"the disk refused: {error}")
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        os._exit(EXIT_DISK if isinstance(error, OSError) else EXIT_BUG)
 
 
 def _unexpected(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An exception that nobody caught: stop before it does harm."""
     error = context.get("exception")
-    log(f"unexpected: {context.get('message')}: {error!r}")
-    if isinstance(error, OSError):
-        return  # such as no file descriptor left for another connection
-    if isinstance(error, BaseException):
-        sys.excepthook(type(error), error, error.__traceback__)
-    os._exit(EXIT_BUG)
+    message = str(context.get("message"))
+    log(f"unexpected: {message}: {error!r}")
+    if isinstance(error, OSError) and "accept" in message:
+        return  # no file descriptor left for another connection: a later one may have it
+    try:
+        if isinstance(error, BaseException):
+            sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        os._exit(EXIT_BUG)
 
 
 async def serve(options: Options) -> None:
@@ -281,4 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Ending as ending:
         log(f"exit {ending.status}: {ending}")
         return ending.status
+    except Exception as error:  # noqa: BLE001  (PROTOCOL.md: anything else is a bug, and says 70)
+        sys.excepthook(type(error), error, error.__traceback__)
+        return EXIT_BUG
     return EXIT_OK

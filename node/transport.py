@@ -28,6 +28,8 @@ CONNECT_TIMEOUT_S = 0.5
 BACKOFF_S = (0.02, 0.05, 0.1, 0.2)
 UNACKNOWLEDGED_MS_MAX = 1000
 HELLO_TIMEOUT_S = 5.0
+HELLO_BYTES_MAX = 4096
+STABLE_S = 1.0
 _HEADER = struct.Struct(">II")
 
 Receive = Callable[[str, Mapping[str, Json]], None]
@@ -42,10 +44,11 @@ def encode_frame(document: Mapping[str, Json]) -> bytes:
 class FrameReader:
     """Cuts a stream of bytes into frames; raises `Malformed` at the first that is none."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "bytes_max")
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._buffer = bytearray()
+        self.bytes_max = bytes_max
 
     def feed(self, data: bytes) -> list[dict[str, Json]]:
         """The objects completed by these bytes."""
@@ -54,7 +57,7 @@ class FrameReader:
         position = 0
         while len(self._buffer) - position >= _HEADER.size:
             length, checksum = _HEADER.unpack_from(self._buffer, position)
-            if length > FRAME_BYTES_MAX:
+            if length > self.bytes_max:
                 raise Malformed(f"a frame of {length} bytes")
             start = position + _HEADER.size
             if len(self._buffer) < start + length:
@@ -135,7 +138,8 @@ class _Incoming(asyncio.Protocol):
 
     def __init__(self, transport: "Transport") -> None:
         self._owner = transport
-        self._reader = FrameReader()
+        # A stranger may not make us remember more than a hello.
+        self._reader = FrameReader(HELLO_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
         self._source = ""
         self._hello_timer: asyncio.TimerHandle | None = None
@@ -158,6 +162,7 @@ class _Incoming(asyncio.Protocol):
                     self._owner.receive(self._source, document)
                 else:
                     self._source = self._owner.welcome(document, self)
+                    self._reader.bytes_max = FRAME_BYTES_MAX
         except Malformed as error:
             self._owner.event(f"peer connection closed: {error}")
             self.abort()
@@ -202,7 +207,9 @@ class Transport:
         self._server = await loop.create_server(lambda: _Incoming(self), host, port)
         for member in self._addresses:
             if member != self.name:
-                self._tasks.append(asyncio.create_task(self._keep_connected(member)))
+                task = asyncio.create_task(self._keep_connected(member))
+                task.add_done_callback(_hear_of)
+                self._tasks.append(task)
 
     def close(self) -> None:
         """Stop listening, close every connection."""
@@ -262,7 +269,7 @@ class Transport:
                 await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
                 failures += 1
                 continue
-            failures = 0
+            connected_at = loop.time()
             connection.write(encode_frame(hello))
             self._outgoing[member] = connection
             self.event(f"connected to {member}")
@@ -270,4 +277,15 @@ class Transport:
             del self._outgoing[member]
             self.event(f"lost {member}: {reason}")
             self._lost(member)
-            await asyncio.sleep(BACKOFF_S[0])
+            # A member that hangs up at once (it has another list of members) is a failure too.
+            lasted = loop.time() - connected_at > STABLE_S
+            failures = 0 if lasted else failures + 1
+            await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+
+
+def _hear_of(task: "asyncio.Task[None]") -> None:
+    """A dial task never ends by itself: without this, one that died would be missed by nobody."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "a dial task died", "exception": error, "task": task}
+        )

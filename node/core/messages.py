@@ -15,7 +15,8 @@ Json = object
 """Anything that a JSON document decodes to."""
 
 NATURAL_MAX = 2**63 - 1
-"""Indexes, terms and rounds stay below this, so that a forged one cannot exhaust the number range."""
+"""Indexes, terms and rounds stay below this. Members of a cluster trust each other this far: a forged
+term close to it would be adopted, as Raft has it, and then nobody could be elected any more."""
 
 
 class Malformed(ValueError):

@@ -72,7 +72,7 @@ class Raft:
         self._messages: list[Message] = []
         self._messages_after_persist: list[Message] = []
         self._commit_reported = self.commit_index
-        self._reads = ReadDesk(name, settings.queued_reads_max)
+        self._reads = ReadDesk(name, settings.queued_reads_max, first_number=now_ns)
         self._election_due_ns = 0
         self._reset_election_timer()
 

@@ -94,11 +94,13 @@ class ReadDesk:
 
     __slots__ = ("_aborted", "_asked", "_granted", "_name", "_queued_max", "_request", "queued")
 
-    def __init__(self, name: str, queued_max: int) -> None:
+    def __init__(self, name: str, queued_max: int, first_number: int) -> None:
+        """`first_number` must be above every number that an earlier life of this node used: an
+        answer to a question from before a restart must not be taken for one to a new question."""
         self.queued: list[ReadRequest] = []
         self._name = name
         self._queued_max = queued_max
-        self._request = 0
+        self._request = first_number
         self._asked: dict[int, ReadBatch] = {}
         self._granted: list[ReadGrant] = []
         self._aborted: list[int] = []

@@ -33,11 +33,10 @@ class RealFile:
     """An `AppendFile` of the operating system."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create. The name is durable when this returns."""
-        created = not path.exists()
+        """Open or create. The name is durable when this returns: also when an earlier process
+        created it and died before it could see to that."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        if created:
-            sync_directory(path.parent)
+        sync_directory(path.parent)
 
     def read(self) -> bytes:
         """All of it."""

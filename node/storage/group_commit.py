@@ -22,7 +22,7 @@ class GroupCommit:
         wal: Wal,
         *,
         deliver: Callable[[Callable[[], None]], object],
-        fatal: Callable[[OSError], NoReturn],
+        fatal: Callable[[BaseException], NoReturn],
     ) -> None:
         self._wal = wal
         self._deliver = deliver
@@ -56,7 +56,7 @@ class GroupCommit:
                 return
             try:
                 self._commit([batch for batch, _ in group if not batch.is_empty()])
-            except OSError as error:
+            except BaseException as error:  # noqa: BLE001  (a thread must not end unheard)
                 self._fatal(error)
             self._deliver(lambda group=group: _report(group))  # type: ignore[misc]
 

@@ -86,14 +86,17 @@ class Wal:
         self._size = 0
         self.durable_offset = 0
         self.recovered = Recovered()
+        owner: Json = {"version": VERSION, "name": name, "members": sorted(members)}
         image = file.read()
         frames = list(self._valid_prefix(image))
+        if not frames and len(image) > HEADER_BYTES + len(_encoded(owner)):
+            # The first frame is synced before any other is written.
+            raise Corrupt(0, "the first frame had been durable")
         self._refuse_corruption(image)
         if self._size < len(image):
             self.recovered.torn_bytes = len(image) - self._size
             file.truncate(self._size)
             file.sync()
-        owner: Json = {"version": VERSION, "name": name, "members": sorted(members)}
         if not frames:
             self._write(META, owner)
         else:
@@ -119,7 +122,7 @@ class Wal:
         self.durable_offset = size
 
     def _write(self, kind: int, document: Json) -> None:
-        payload = json.dumps(document, separators=(",", ":")).encode("ascii")
+        payload = _encoded(document)
         self._checksum = crc32(payload, self._checksum)
         header = _HEADER.pack(MAGIC, kind, len(payload), self.durable_offset, self._checksum)
         self._file.append(b"".join((header, _CHECKSUM.pack(crc32(header)), payload)))
@@ -199,3 +202,7 @@ def _frame_at(image: bytes, offset: int, checksum_before: int) -> _Frame | None:
     if len(payload) < length or crc32(payload, checksum_before) != checksum:
         return None
     return _Frame(offset, kind, durable_offset, payload)
+
+
+def _encoded(document: Json) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode("ascii")

@@ -33,6 +33,7 @@ def server(
     terms: Sequence[int] = (),
     term: int = 0,
     voted_for: str | None = None,
+    now_ns: int = 0,
 ) -> Raft:
     return Raft(
         name=name,
@@ -41,7 +42,7 @@ def server(
         random=random.Random(1),
         hard_state=HardState(term, voted_for),
         log=log_of(*terms),
-        now_ns=0,
+        now_ns=now_ns,
     )
 
 

@@ -352,6 +352,7 @@ def test_exit_statuses(tmp_path: Path) -> None:
     assert start_once(cluster, replaced(arguments, "n1", "n7"))[0] == 2
     assert start_once(cluster, [*arguments, "--election-timeout-ms", "50"])[0] == 2
     assert start_once(cluster, [*arguments, "--peer", "n4=nonsense"])[0] == 2
+    assert start_once(cluster, [*arguments, "--peer", "n4=127.0.0.1:70000"])[0] == 2
     with cluster:
         cluster.write("n1", "k", 1)
         cluster.write("n1", "k", 2)
@@ -400,6 +401,35 @@ def test_a_disk_that_refuses_ends_the_process(tmp_path: Path) -> None:
     cluster.command = [sys.executable, "-m", "node"]
     with cluster:
         assert cluster.read("n1", "k") == "v" * 1000
+
+
+def test_a_disk_that_refuses_the_log_file_as_well_ends_the_process_too(tmp_path: Path) -> None:
+    """Standard error on a full disk: the last words are lost, the exit status is not."""
+    cluster = LocalCluster(tmp_path, size=1)
+    limited = (
+        "import os, resource, runpy, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "runpy.run_module('node', run_name='__main__')\n"
+    )
+    cluster.command = [sys.executable, "-c", limited]
+    with cluster:
+        cluster.leader()
+        for _ in range(100):
+            try:
+                cluster.call("n1", op="write", key="k", value="v" * 1000)
+            except (OSError, http.client.HTTPException):
+                break
+        assert cluster.processes["n1"].wait(timeout=10) == 4
+
+
+def test_head_is_answered_without_a_body(cluster: LocalCluster) -> None:
+    port = cluster.clients["n1"]
+    answer = exchange(port, b"HEAD /status HTTP/1.1\r\nHost: n1\r\nConnection: close\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 ")
+    assert body == b""
 
 
 def test_the_torn_tail_of_a_killed_node_is_cut(tmp_path: Path) -> None:

@@ -126,6 +126,30 @@ def test_any_entry_can_be_applied(data: str) -> None:
     assert first.state_hash() == second.state_hash()
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["precondition-failed", "nonsense", 1, 1, "n1"],
+        ["", "\u00e9", 1, 1, "n1"],
+        ["", "1", -5, 1, "n1"],
+        ["", "1", 1, True, "n1"],
+        ["", "[" * 90_000, 1, 1, "n1"],
+    ],
+)
+def test_an_answer_that_could_not_be_rendered_is_malformed(parts: list[object]) -> None:
+    with pytest.raises(Malformed):
+        answer_from_list(parts)
+
+
+@pytest.mark.parametrize("value", ["nonsense", "\u00e9", "", "[" * 90_000])
+def test_an_operation_whose_value_is_no_json_is_malformed(value: str) -> None:
+    for place in (2, 3):
+        parts = ["cas", "k", "1", "2"]
+        parts[place] = value
+        with pytest.raises(Malformed):
+            operation_from_text(json.dumps(parts))
+
+
 @given(json_values)
 def test_any_value_is_an_answer_or_malformed(value: object) -> None:
     try:

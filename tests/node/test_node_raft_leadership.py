@@ -142,6 +142,22 @@ def test_a_leader_confirms_a_followers_read_with_a_round_of_its_own() -> None:
     # Reference: dissertation section 6.4
 
 
+def test_a_restarted_follower_takes_no_answer_to_a_question_from_before() -> None:
+    """The term is the same and the leader too: only the number tells the two questions apart."""
+    asked = []
+    for started_ns in (1_000_000, 2_000_000):
+        raft = server(term=1, now_ns=started_ns)
+        raft.step(Heartbeat("b", "a", 1, 0, 0))
+        take(raft)
+        raft.read(1)
+        (request,) = said(raft)
+        assert isinstance(request, ReadIndexRequest)
+        asked.append(request.request)
+    assert asked[1] > asked[0]
+    raft.step(ReadIndexReply("b", "a", 1, asked[0], granted=True, index=1))
+    assert take(raft)[0] == []
+
+
 def test_a_follower_asks_again_under_a_new_number_when_no_answer_comes() -> None:
     raft = server(term=1)
     raft.step(Heartbeat("b", "a", 1, 0, 0))

@@ -89,6 +89,14 @@ def test_a_bit_flipped_below_the_durable_offset_is_refused() -> None:
             assert caught.value.offset <= position
 
 
+def test_a_log_without_its_first_frame_is_damaged_and_not_new() -> None:
+    """The first frame is synced before any other is written: zeros in its place are no torn tail."""
+    file, _ = three_batches()
+    size = len(file.read())
+    with pytest.raises(Corrupt):
+        open_wal(image_of(bytes(size)))
+
+
 def test_a_bit_flipped_in_what_was_never_known_durable_is_a_torn_tail() -> None:
     file, ends = three_batches()
     for position in range(ends[-2], ends[-1]):
