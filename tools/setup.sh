@@ -62,8 +62,11 @@ install_debian_packages() {
 make_virtual_environment() {
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     || die "Python 3.11 or newer is needed and '$PYTHON' is not: make setup PYTHON=/path/to/python3.11"
-  [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV" \
-    || die "could not make a virtual environment: apt-get install python3-venv"
+  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+    rm -rf "$VENV"  # half made, or not at all
+    "$PYTHON" -m venv "$VENV" >/dev/null \
+      || { rm -rf "$VENV"; die "could not make a virtual environment: apt-get install python3-venv"; }
+  fi
   say "installing Python packages into $VENV"
   "$VENV/bin/python" -m pip install --quiet --upgrade 'pip>=25.1'
   "$VENV/bin/python" -m pip install --quiet --editable . --group dev
