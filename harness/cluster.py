@@ -28,6 +28,7 @@ LOG: Final = f"{HOME}/system.log"
 _CONNECT_TIMEOUT_S: Final = 10.0
 _COMMAND_TIMEOUT_S: Final = 20.0
 _LOG_BYTES_MAX: Final = 20_000_000
+_DATA_BYTES_MAX: Final = 100_000_000
 
 
 class Cluster:
@@ -121,7 +122,7 @@ class Cluster:
         return crashes, misfortunes
 
     def collect(self, target: Path, clock: Callable[[], int]) -> list[str]:
-        """Fetch every host's log below `target`; returns what could not be fetched, and why.
+        """Fetch every host's log and data below `target`; returns what could not be, and why.
 
         `clock` gives the run's time in ns: beside each log, `clock.json` says at which moment of the
         run the host's monotonic clock showed zero, so that its log lines can be placed.
@@ -137,8 +138,13 @@ class Cluster:
                 host_ns = self._agents[node].wall_clock().monotonic_ns
                 zero_ns = (before_ns + clock()) // 2 - host_ns
                 write_json(folder / CLOCK, {"run_ns_at_monotonic_zero": zero_ns})
+                for name in self.system.data_files():
+                    local = folder / name
+                    local.parent.mkdir(parents=True, exist_ok=True)
+                    remote = f"{SYSTEM_HOME}/{name}"
+                    self._remotes[node].download(remote, local, bytes_max=_DATA_BYTES_MAX)
             except (HostError, OSError) as error:
-                problems.append(f"{node}: the log could not be fetched: {error}")
+                problems.append(f"{node}: not everything could be fetched: {error}")
 
         self._everywhere(fetch, nodes=[node for node in self.nodes if node in self._remotes])
         return problems

@@ -28,7 +28,14 @@ from checker.verdict import CheckResult, Verdict
 from harness import store
 from harness.experiment import Findings
 from harness.nemesis.conductor import evidence_by_name
-from harness.outcome import EXIT_CODES, CheckSummary, Evidence, count_changes, decide
+from harness.outcome import (
+    EXIT_CODES,
+    CheckSummary,
+    Evidence,
+    Outcome,
+    count_changes,
+    decide,
+)
 from harness.progress import Progress
 from harness.spec import Spec
 from workloads import register
@@ -67,6 +74,8 @@ def conclude(
 ) -> dict[str, Any]:
     """Write a run's `outcome.json` and reports, and return the outcome's document."""
     document = _document(spec, history, checks, findings, progress)
+    if document["outcome"] == Outcome.PASS:
+        store.drop_data(folder)
     problem = _write(folder, document, progress)
     if problem is not None:
         # Nobody can read the outcome there, so whoever called has to be told all of it.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ STATUS = "status.jsonl"
 OUTCOME = "outcome.json"
 LOG = "harness.log"
 HOSTS = "hosts"
+DATA = "data"
 CLOCK = "clock.json"
 
 _ATTEMPTS_MAX = 100
@@ -89,6 +91,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, whole or not at all. Raises `OSError`."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def drop_data(run: Path) -> None:
+    """Remove the hosts' data from a run that nobody has to look into. Logs stay."""
+    for data in (run / HOSTS).glob(f"*/{DATA}"):
+        shutil.rmtree(data, ignore_errors=True)
 
 
 def spec_of(run: Path) -> Spec:

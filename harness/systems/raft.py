@@ -190,6 +190,10 @@ class RaftSystem:
         """Return the one archive that a node is."""
         return {"node.pyz": self.archive}
 
+    def data_files(self) -> Sequence[str]:
+        """Return the write-ahead log: it is all that a node keeps."""
+        return ("data/wal",)
+
     def command(self, node: str, home: str) -> list[str]:
         """Return the command of node/PROTOCOL.md, "Starting a node"."""
         members: list[str] = []

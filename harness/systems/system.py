@@ -9,7 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +50,11 @@ class System(Protocol):
 
     def files(self) -> Mapping[str, Path]:
         """Return what to upload to every host: path below the system's folder -> local file."""
+        ...
+
+    def data_files(self) -> Sequence[str]:
+        """Return which files below the system's folder hold its data, for whoever looks into a
+        violation."""
         ...
 
     def command(self, node: str, home: str) -> list[str]:

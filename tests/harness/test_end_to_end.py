@@ -67,6 +67,7 @@ def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(tmp_path:
     assert "pass" in page.lower()
     for node in ("n1", "n2", "n3", "n4", "n5"):
         assert (result.path / "hosts" / node / "system.log").stat().st_size > 0
+        assert not (result.path / "hosts" / node / "data").exists(), "a pass keeps no data"
     assert main(["check", str(result.path)]) == 0
 
 
@@ -89,6 +90,8 @@ def test_reads_that_skip_read_index_are_caught(tmp_path: Path) -> None:
     (check,) = [one for one in result.document["checks"] if one["verdict"] == "invalid"]
     assert check["name"] == "linearizable"
     assert 1 <= len(check["counterexample"]["operations"]) <= 20
+    for node in ("n1", "n2", "n3", "n4", "n5"):
+        assert (result.path / "hosts" / node / "data" / "wal").stat().st_size > 0
     assert main(["check", str(result.path)]) == 1
 
 
