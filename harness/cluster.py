@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -49,7 +50,8 @@ class Cluster:
         try:
             self._everywhere(self._connect)
         except BaseException:
-            self.close()
+            with suppress(HostError):  # what went wrong first is what has to be told
+                self.close()
             raise
         return self
 

@@ -74,8 +74,6 @@ def conclude(
 ) -> dict[str, Any]:
     """Write a run's `outcome.json` and reports, and return the outcome's document."""
     document = _document(spec, history, checks, findings, progress)
-    if document["outcome"] == Outcome.PASS:
-        store.drop_data(folder)
     problem = _write(folder, document, progress)
     if problem is not None:
         # Nobody can read the outcome there, so whoever called has to be told all of it.
@@ -83,6 +81,8 @@ def conclude(
         document = _document(spec, history, checks, findings, progress)
         with contextlib.suppress(OSError):
             store.write_json(folder / store.OUTCOME, document)
+    if document["outcome"] == Outcome.PASS:
+        store.drop_data(folder)
     return document
 
 

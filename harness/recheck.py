@@ -40,26 +40,25 @@ def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
             spec = store.spec_of(path) if path.is_dir() else Spec()
             spec = replace(spec, **given)
             history = _history_of(path)
+            codes.append(
+                run_check(
+                    [history],
+                    labels=[str(path)],
+                    model=options.model or (register.MODEL if path.is_dir() else None),
+                    initial=initial,
+                    failed_cas=options.failed_cas,
+                    nil_read=options.nil_read,
+                    format=options.format,
+                    budget_s=spec.budget_s,
+                    memory_mb=spec.memory_mb,
+                    as_json=options.json,
+                    adjust=partial(with_findings, path),
+                    out=out,
+                )
+            )
         except UsageError as error:
             sys.stderr.write(f"splitbrain check: {error}\n")
             codes.append(error.exit_code)
-            continue
-        codes.append(
-            run_check(
-                [history],
-                labels=[str(path)],
-                model=options.model or (register.MODEL if path.is_dir() else None),
-                initial=initial,
-                failed_cas=options.failed_cas,
-                nil_read=options.nil_read,
-                format=options.format,
-                budget_s=spec.budget_s,
-                memory_mb=spec.memory_mb,
-                as_json=options.json,
-                adjust=partial(with_findings, path),
-                out=out,
-            )
-        )
     return worst(codes)
 
 

@@ -153,6 +153,19 @@ def test_what_a_run_found_besides_its_history_counts_when_it_is_checked_again(
     assert "n2 serves no read (found by the run)" in line["reason"]
 
 
+def test_an_outcome_that_cannot_be_read_does_not_stop_the_other_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = store.create(Spec(store=str(tmp_path)))
+    (broken / store.HISTORY).write_text(VALID)
+    (broken / store.OUTCOME).write_text('{"checks": 7}')
+    stale = store.create(Spec(store=str(tmp_path)))
+    (stale / store.HISTORY).write_text(STALE)
+    assert main(["check", str(broken)]) == 2
+    assert f"{broken / store.OUTCOME}: cannot be read" in one_line(capsys)
+    assert main(["check", str(broken), str(stale)]) == 1
+
+
 def test_a_file_that_cannot_be_read_gets_its_line_of_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
