@@ -12,8 +12,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from checker.history import Operation
 from checker.meaning import Meaning
@@ -83,6 +83,40 @@ class Model(Protocol):
 
     def refusal(self, state: State, action: Action) -> str:
         """Return why the action is not allowed in the state: ``would need ..., but ...``."""
+
+
+@runtime_checkable
+class Coarse(Protocol):
+    """A model in which all states that some actions do not look at are one: *elsewhere*.
+
+    What this says is trusted when an `invalid` is verified, so each answer carries its argument
+    and a test against brute force.
+    """
+
+    def universe(self, actions: Collection[Action]) -> Sequence[State]:
+        """Return states such that every state is, to these actions, like one of them.
+
+        The last one is *elsewhere*: a state that no step of these actions but those that lead
+        to a state they look at ever leaves, and that allows whatever all unlooked-at states allow.
+        """
+
+    def leads_elsewhere(self, action: Action, actions: Collection[Action]) -> bool:
+        """Whether the action, wherever it is allowed, leads where these actions see *elsewhere*."""
+
+
+@runtime_checkable
+class Elementwise(Protocol):
+    """A model of a collection: striking everything about some elements leaves a legal history.
+
+    If a sequence of actions is legal, so is the sequence of their projections onto any set of
+    elements. So a projection that cannot be ordered proves that the whole cannot.
+    """
+
+    def elements(self, action: Action) -> frozenset[str]:
+        """Return the elements (canonical texts) that the action puts in, takes out or reports."""
+
+    def project(self, action: Action, elements: frozenset[str]) -> Action | None:
+        """Return what the action does and says about these elements alone, `None` if nothing."""
 
 
 def expect(condition: Any, what: str, operation: Operation) -> None:
