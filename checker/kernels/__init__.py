@@ -1,0 +1,1 @@
+"""Compiled searches over integer arrays. See `checker.kernels.layout` for what the arrays mean."""
