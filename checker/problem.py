@@ -14,24 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from checker.calls import Calls, without_idle
-from checker.columns import Ints
+from checker.columns import Ints, Longs
+from checker.kernels.arrange import arrange, assign_slots, group_optional
 from checker.kernels.layout import (
     CALL_COLUMNS,
     CAS,
-    CLASS,
-    END,
     GIVES,
-    INFINITE,
     KIND,
     NEEDS,
     PURE,
     READ,
     REFUSED,
-    SLOT,
-    START,
+    REQUIRED,
     TABLE,
     WRITE,
-    assign_slots,
 )
 from checker.models.model import Action, Model
 from checker.state_graph import StateGraph
@@ -92,7 +88,7 @@ def problem_of(calls: Calls, model: Model) -> Problem:
         cls = np.fromiter((numbers[call.action] for _, call in kept), np.int32, len(kept))
         what = np.array(kinds, np.int32)[cls]
         table[:, KIND], table[:, NEEDS], table[:, GIVES] = what[:, 0], what[:, 1], what[:, 2]
-        table[:, PURE], table[:, CLASS] = what[:, 3], cls
+        table[:, PURE] = what[:, 3]
     start = np.fromiter((call.start for _, call in kept), np.int64, len(kept))
     end = np.fromiter((-1 if call.end is None else call.end for _, call in kept), np.int64, len(kept))
     row = np.fromiter((place for place, _ in kept), np.int32, len(kept))
@@ -102,8 +98,8 @@ def problem_of(calls: Calls, model: Model) -> Problem:
 
 def finish(
     table: Ints,
-    start: np.ndarray,
-    end: np.ndarray,
+    start: Longs,
+    end: Longs,
     row: Ints,
     *,
     states: int,
@@ -112,27 +108,16 @@ def finish(
     graph: StateGraph | None,
 ) -> Problem:
     """Number the events and give out slots; `end` is negative for optional calls."""
-    count = len(table)
-    closes = np.nonzero(end >= 0)[0]
-    positions = np.concatenate([start, end[closes]])
-    order = np.argsort(positions, kind="stable")
-    rank = np.empty(len(order), np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    table[:, START] = rank[:count]
-    table[:, END] = INFINITE
-    table[closes, END] = rank[count:]
-    table[:, SLOT] = -1
-    events = np.empty(len(order), np.int32)
-    events[table[:, START]] = np.arange(count, dtype=np.int32)
-    events[table[closes, END]] = ~closes.astype(np.int32)
+    table[:, REQUIRED] = end >= 0
+    events = arrange(table, start, end)
     slots = int(assign_slots(table, events))
-    optional, members = _optional_classes(table)
+    optional, members, stops = group_optional(table)
     return Problem(
         calls=table,
         events=events,
         row=row,
         optional=optional,
-        optional_calls=members,
+        optional_calls=tuple(np.split(members, stops[:-1])) if len(stops) else (),
         slots=slots,
         states=states,
         initial=initial,
@@ -140,15 +125,3 @@ def finish(
         graph=graph,
         has_table=bool((table[:, KIND] == TABLE).any()),
     )
-
-
-def _optional_classes(table: Ints) -> tuple[Ints, tuple[Ints, ...]]:
-    """Group the optional calls by what they do and number the groups in `SLOT`."""
-    places = np.nonzero(table[:, END] == INFINITE)[0].astype(np.int32)
-    if not len(places):
-        return np.zeros((0, 3), np.int32), ()
-    effects, group = np.unique(table[places][:, [KIND, NEEDS, GIVES]], axis=0, return_inverse=True)
-    group = group.reshape(-1)
-    table[places, SLOT] = group
-    members = tuple(places[group == k] for k in range(len(effects)))
-    return effects.astype(np.int32), members

@@ -10,14 +10,19 @@ Rules of this file:
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
+from checker.kernels import breadth_first as bfs
 from checker.kernels import depth_first as dfs
 from checker.kernels import layout
 from checker.kernels.chains import chains, soon_of
-from checker.kernels.layout import CAS, END, GIVES, INFINITE, KIND, NEEDS, READ, WRITE
+from checker.kernels.layout import CAS, GIVES, KIND, NEEDS, READ, REQUIRED, WRITE
 from checker.problem import Problem
+
+ALL = 1 << 40  # a beam as wide as it takes
+NO_LOG = 2**62  # the parent of the first step in a log
 
 _TRANSITIONS_AT_FIRST = 64
 _ROOM_AT_FIRST = 256
@@ -57,16 +62,16 @@ class Transitions:
         return self.keys.nbytes + self.values.nbytes
 
 
-def _words_for(problem: Problem) -> tuple[np.ndarray, int]:
+def _words_for(problem: Problem, columns: int) -> tuple[np.ndarray, int]:
     """Lay out a configuration: slots first, then a counter for each optional class."""
-    optional = np.zeros((len(problem.optional), dfs.OPTIONAL_COLUMNS), np.int32)
+    optional = np.zeros((len(problem.optional), columns), np.int32)
     word, shift = max(1, math.ceil(problem.slots / 64)), 0
     first = word
     for k, (kind, needs, gives) in enumerate(problem.optional.tolist()):
         width = min(31, len(problem.optional_calls[k]).bit_length())
         if shift + width > 64:
             word, shift = word + 1, 0
-        optional[k] = (kind, needs, gives, word, shift, (1 << width) - 1)
+        optional[k, :6] = (kind, needs, gives, word, shift, (1 << width) - 1)
         shift += width
     return optional, (word + 1 if len(optional) else first)
 
@@ -77,14 +82,12 @@ class DepthFirst:
     def __init__(self, problem: Problem, transitions: Transitions) -> None:
         self.problem = problem
         self.transitions = transitions
-        self.optional, width = _words_for(problem)
+        self.optional, width = _words_for(problem, dfs.OPTIONAL_COLUMNS)
         calls, events = problem.calls, problem.events
         self.available = np.zeros(len(self.optional), np.int32)
         self.has_reigns = not problem.has_table
         self.producers, self.needers, self.last_need, self.soon, self.sole = _reigns(problem)
-        self.opt_calls = np.array(
-            [members[0] if len(members) == 1 else -1 for members in problem.optional_calls], np.int32
-        )
+        self.opt_calls = _single_calls(problem)
         self.slot_call = np.full(problem.slots, -1, np.int32)
         self.words = np.zeros(width, np.uint64)
         self.order = np.zeros(len(calls) + 1, np.int32)
@@ -153,10 +156,197 @@ class DepthFirst:
     def linearization(self) -> list[int]:
         """After `VALID`: places of the calls (in what the problem was made from), in order."""
         logged = self.order[: int(self.control[dfs.ORDERED])]
-        ordered = np.empty_like(logged)
-        first = dfs.unfolded(logged, self.problem.calls, self.optional, ordered)
-        assert first == 0
-        return _resolved(self.problem, ordered).tolist()  # type: ignore[no-any-return]
+        return _unfolded(self.problem, self.optional, logged)
+
+
+class BreadthFirst:
+    """One just-in-time search: full width, or a beam of so many configurations.
+
+    `tracked` are the optional classes that are counted; of the others there is no end, so that
+    `VALID` may rest on more than there was: `linearization` is `None` then.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        transitions: Transitions,
+        *,
+        beam: int = ALL,
+        tracked: Collection[int] = (),
+        keep_log: bool = True,
+    ) -> None:
+        self.problem = problem
+        self.transitions = transitions
+        self.optional, width = _words_for(problem, bfs.OPTIONAL_COLUMNS)
+        for k in tracked:
+            self.optional[k, bfs.OPT_TRACKED] = 1
+        self.width = width
+        self.available = np.zeros(len(self.optional), np.int32)
+        self.has_reigns = not problem.has_table
+        self.producers, self.needers, self.last_need, self.soon, self.sole = _reigns(problem)
+        self.opt_calls = _single_calls(problem)
+        self.slot_call = np.full(problem.slots, -1, np.int32)
+        self.masks = np.zeros((3, max(1, math.ceil(problem.slots / 64))), np.uint64)
+        room = _ROOM_AT_FIRST
+        self.front = np.zeros((room, width + 3), np.uint64)
+        self.front[0, width + bfs.AT_STATE] = problem.initial
+        self.front[0, width + bfs.AT_LOG] = np.uint64(NO_LOG)
+        self.next_front = np.zeros((room, width + 3), np.uint64)
+        self.stack = np.zeros((room, width + bfs.EXTRA_WORDS), np.uint64)
+        self.seen_rows = np.zeros((room, width + 3), np.uint64)
+        self.emitted = np.zeros((4 * room, 2), np.int64)
+        self.seen = np.zeros((4 * room, 2), np.int64)
+        self.heads = np.zeros(4 * room, np.int64)
+        self.links = np.zeros(room, np.int64)
+        self.log = np.zeros((room if keep_log else 0, bfs.LOG_COLUMNS), np.int64)
+        states = problem.states + 1
+        self.wanted = np.zeros(states, np.int64)
+        self.open_producers = np.zeros((states, 2), np.int64)
+        self.open_needers = np.zeros((states, 2), np.int64)
+        self.control = np.zeros(bfs.CONTROL_SIZE, np.int64)
+        self.control[bfs.FRONT] = 1
+        self.control[bfs.BEAM] = beam
+        self.control[bfs.KEEP_LOG] = int(keep_log)
+        self.control[bfs.WIDEST] = 1
+        self.fixed_bytes = problem.calls.nbytes + problem.events.nbytes
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of everything that grows, and of what the search started with."""
+        grown = (self.front, self.next_front, self.stack, self.seen_rows, self.emitted, self.seen,
+                 self.heads, self.links, self.log)  # fmt: skip
+        return self.fixed_bytes + self.transitions.kept_bytes + sum(a.nbytes for a in grown)
+
+    @property
+    def steps(self) -> int:
+        """How many configurations were extended."""
+        return int(self.control[bfs.STEPS])
+
+    @property
+    def furthest(self) -> int:
+        """The event up to which some order came."""
+        return int(self.control[bfs.EVENT])
+
+    @property
+    def widest(self) -> int:
+        """The most configurations that were kept at once."""
+        return int(self.control[bfs.WIDEST])
+
+    def advance(self, steps: int, bytes_max: float) -> int:
+        """Search for about so many steps more; return `VALID`, `INVALID`, `LOOK` or `GAVE_UP`.
+
+        Raises `OutOfMemory` where it would have to keep more than `bytes_max`.
+        """
+        self.control[bfs.STEPS_MAX] = self.control[bfs.STEPS] + steps
+        table = self.transitions
+        while True:
+            code = int(bfs.run(
+                self.problem.calls, self.problem.events, self.optional, self.available,
+                table.keys, table.values, self.problem.classes,
+                self.producers, self.needers, self.last_need, self.soon, self.sole,
+                self.opt_calls, self.has_reigns, self.slot_call, self.masks,
+                self.front, self.next_front, self.stack, self.seen_rows, self.emitted, self.seen,
+                self.heads, self.links, self.log,
+                self.wanted, self.open_producers, self.open_needers, self.control,
+            ))  # fmt: skip
+            if code == layout.WANTS_STEP:
+                wanted = self.control[bfs.WANTED_STATE], self.control[bfs.WANTED_CLASS]
+                table.learn(int(wanted[0]), int(wanted[1]))
+                if self.problem.states > len(self.wanted):
+                    self.wanted = _doubled(self.wanted)
+                    self.open_producers = _doubled(self.open_producers)
+                    self.open_needers = _doubled(self.open_needers)
+            elif code == layout.WANTS_ROOM:
+                self._grow(bytes_max)
+            else:
+                return code
+
+    def _grow(self, bytes_max: float) -> None:
+        """Double whatever is nearly full; which it was does not matter."""
+        if self.kept_bytes * 2 > bytes_max:
+            raise OutOfMemory
+        control, epoch = self.control, int(self.control[bfs.EVENT]) + 1
+        room = self.problem.slots + len(self.optional) + 4
+        while control[bfs.STACK] + 1 + room > len(self.stack):
+            self.stack = _doubled(self.stack)
+        made = int(control[bfs.NEXT_FRONT])
+        if made + 2 > len(self.next_front):
+            self.next_front = _doubled(self.next_front)
+        if 2 * (made + 2) > len(self.emitted):
+            self.emitted = np.zeros((4 * len(self.emitted), 2), np.int64)
+            bfs.rebuild(self.emitted, self.next_front, made, self.width, epoch)
+        seen = int(control[bfs.SEEN])
+        if seen + 1 > len(self.seen_rows):
+            self.seen_rows = _doubled(self.seen_rows)
+        if 2 * (seen + 1) > len(self.seen):
+            self.seen = np.zeros((4 * len(self.seen), 2), np.int64)
+            bfs.rebuild(self.seen, self.seen_rows, seen, self.width, epoch)
+        while 4 * made > len(self.heads):
+            self.heads = _doubled(self.heads)
+        while made > len(self.links):
+            self.links = _doubled(self.links)
+        while made > len(self.front):
+            self.front = _doubled(self.front)
+        while control[bfs.KEEP_LOG] and control[bfs.LOGGED] + room > len(self.log):
+            self.log = _doubled(self.log)
+
+    def overused(self) -> list[int]:
+        """After `VALID`: the optional classes of which more was used than there was."""
+        uses: dict[int, list[int]] = {}
+        for at in self._chain().tolist():
+            if self.log[at, bfs.LOG_CALL] < 0:
+                k = int(~self.log[at, bfs.LOG_CALL])
+                uses.setdefault(k, []).append(int(self.log[at, bfs.LOG_EVENT]))
+        over = []
+        for k, events in uses.items():
+            members = self.problem.optional_calls[k]
+            starts = self.problem.calls[members, layout.START].tolist()
+            if len(events) > len(starts) or any(
+                start > event for start, event in zip(starts, events, strict=False)
+            ):
+                over.append(k)
+        return over
+
+    def linearization(self) -> list[int] | None:
+        """After `VALID`: places of the calls in order, `None` if it used what was not there."""
+        if self.overused():
+            return None
+        problem, table = self.problem, self.transitions
+        order = np.zeros(len(problem.calls) + 1, np.int32)
+        count = bfs.retold(
+            problem.calls, problem.events, self.optional, table.keys, table.values,
+            problem.classes, problem.initial, self.log, self._chain(), order,
+            np.full(problem.slots, -1, np.int32),
+        )  # fmt: skip
+        assert count >= 0
+        return _unfolded(problem, self.optional, order[:count])
+
+    def _chain(self) -> np.ndarray:
+        """Return the places in the log that lead to the configuration that was left."""
+        places = []
+        at = int(self.control[bfs.LAST_LOG])
+        while at != NO_LOG:
+            places.append(at)
+            at = int(self.log[at, bfs.LOG_PARENT])
+        return np.array(places[::-1], np.int64)
+
+
+def _doubled(array: np.ndarray) -> np.ndarray:
+    return np.concatenate([array, np.zeros_like(array)])
+
+
+def _single_calls(problem: Problem) -> np.ndarray:
+    """Return, for each optional class, its call if it has but one, else -1."""
+    return np.array(
+        [members[0] if len(members) == 1 else -1 for members in problem.optional_calls], np.int32
+    )
+
+
+def _unfolded(problem: Problem, optional: np.ndarray, logged: np.ndarray) -> list[int]:
+    ordered = np.empty_like(logged)
+    first = dfs.unfolded(logged, problem.calls, optional, ordered)
+    assert first == 0
+    return _resolved(problem, ordered).tolist()  # type: ignore[no-any-return]
 
 
 def _resolved(problem: Problem, ordered: np.ndarray) -> np.ndarray:
@@ -171,9 +361,9 @@ def _resolved(problem: Problem, ordered: np.ndarray) -> np.ndarray:
 def _reigns(problem: Problem) -> tuple[np.ndarray, ...]:
     """Count who gives and who needs each state, and find until when it must stay."""
     calls, states = problem.calls, problem.states + 1
-    kinds, returns = calls[:, KIND], calls[:, END] != INFINITE
+    kinds, required = calls[:, KIND], calls[:, REQUIRED] == 1
     changes = (kinds == WRITE) | (kinds == CAS)
-    looks = ((kinds == READ) | (kinds == CAS)) & returns
+    looks = ((kinds == READ) | (kinds == CAS)) & required
     producers = np.bincount(calls[changes, GIVES], minlength=states).astype(np.int32)
     needers = np.bincount(calls[looks, NEEDS], minlength=states).astype(np.int32)
     sole, _, last_need, _ = chains(calls, states, problem.initial)

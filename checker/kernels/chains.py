@@ -26,6 +26,7 @@ from checker.kernels.layout import (
     KIND,
     NEEDS,
     READ,
+    REQUIRED,
     START,
     WRITE,
 )
@@ -47,12 +48,12 @@ def chains(calls, states, initial):
     following = np.full(states, -1, np.int32)
     for c in range(calls.shape[0]):
         kind = calls[c, KIND]
-        calls[c, DEADLINE] = calls[c, END]
+        calls[c, DEADLINE] = calls[c, END] if calls[c, REQUIRED] else INFINITE
         calls[c, CHAIN] = -1
         if kind == WRITE or kind == CAS:
             v = calls[c, GIVES]
             sole[v] = c if sole[v] == NOBODY and v != initial else SEVERAL
-        if (kind == READ or kind == CAS) and calls[c, END] != INFINITE:
+        if (kind == READ or kind == CAS) and calls[c, REQUIRED]:
             v = calls[c, NEEDS]
             first_end[v] = min(first_end[v], calls[c, END])
             last_start[v] = max(last_start[v], calls[c, START])
@@ -60,7 +61,8 @@ def chains(calls, states, initial):
         c = sole[v]
         if c < 0:
             continue
-        first_end[v] = min(first_end[v], calls[c, END])
+        if calls[c, REQUIRED] or first_end[v] < INFINITE:
+            first_end[v] = min(first_end[v], calls[c, END])
         if calls[c, KIND] == CAS:
             before = calls[c, NEEDS]
             # The initial state reigns once if nobody gives it.

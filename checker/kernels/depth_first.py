@@ -38,7 +38,6 @@ from numba import njit, uint64
 from checker.kernels.layout import (
     CAS,
     CHAIN,
-    CLASS,
     DEADLINE,
     END,
     GIVES,
@@ -61,6 +60,7 @@ from checker.kernels.layout import (
     WRITE,
     drop,
     has,
+    is_alike,
     mix,
     put,
     step,
@@ -415,7 +415,7 @@ def run(
                         other = slot_call[s]
                         if (
                             other >= 0
-                            and calls[other, CLASS] == calls[c, CLASS]
+                            and is_alike(calls, other, c)
                             and calls[other, END] < calls[c, END]
                             and not has(words, s)
                         ):

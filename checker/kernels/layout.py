@@ -18,7 +18,10 @@ Rules of this file:
   reductions that are argued for registers hold for every model wherever these kinds occur.
 - **Events** are numbered 0, 1, 2, ...: `events[e]` is call c if c is invoked at e, and ``~c`` if
   it returns there. Optional calls never return.
-- A call that must return has a *slot*, a bit of a configuration, from its invocation to its
+- A call is `REQUIRED` to take effect unless it is optional; an optional call may still have an
+  `END`, after which it cannot take effect any more (`breadth_first` only, for cores of
+  counterexamples): it *lapses*.
+- A call that returns has a *slot*, a bit of a configuration, from its invocation to its
   return. Optional calls have none: those of one class are counted (`checker.kernels.depth_first`).
 - Transitions are a hash table from ``state * classes + class`` to a state, `NOT_ALLOWED`, or
   absent: `UNKNOWN`, whereupon a kernel stops, says what it wants to know and can be called again.
@@ -34,7 +37,7 @@ from numba import njit, uint64
 READ, WRITE, CAS, REFUSED, TABLE = 0, 1, 2, 3, 4
 
 # Columns of `calls`.
-KIND, NEEDS, GIVES, START, END, SLOT, PURE, CLASS, DEADLINE, CHAIN = range(10)
+KIND, NEEDS, GIVES, START, END, SLOT, PURE, REQUIRED, DEADLINE, CHAIN = range(10)
 CALL_COLUMNS = 10
 
 # `END` of an optional call; larger than every event.
@@ -128,24 +131,12 @@ def step(kind, needs, gives, state, keys, values, classes):
     return gives if state == needs else NOT_ALLOWED
 
 
-@njit(cache=True)
-def assign_slots(calls, events):
-    """Give every call that returns a slot, the lowest free one; return how many were needed."""
-    free = np.empty(calls.shape[0] + 1, np.int32)
-    free_count = 0
-    used = 0
-    for e in range(events.shape[0]):
-        c = events[e]
-        if c >= 0:
-            if calls[c, END] == INFINITE:
-                continue
-            if free_count > 0:
-                free_count -= 1
-                calls[c, SLOT] = free[free_count]
-            else:
-                calls[c, SLOT] = used
-                used += 1
-        else:
-            free[free_count] = calls[~c, SLOT]
-            free_count += 1
-    return used
+@njit(cache=True, inline="always")
+def is_alike(calls, one, other):
+    """Whether two calls do the same and are as obligatory as each other."""
+    return (
+        calls[one, KIND] == calls[other, KIND]
+        and calls[one, NEEDS] == calls[other, NEEDS]
+        and calls[one, GIVES] == calls[other, GIVES]
+        and calls[one, REQUIRED] == calls[other, REQUIRED]
+    )
