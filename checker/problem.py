@@ -106,9 +106,13 @@ def finish(
     initial: int,
     classes: int,
     graph: StateGraph | None,
+    required: Ints | None = None,
 ) -> Problem:
-    """Number the events and give out slots; `end` is negative for optional calls."""
-    table[:, REQUIRED] = end >= 0
+    """Number the events and give out slots; a negative `end` is none, and such calls optional.
+
+    `required` tells which calls must take effect where that is not just those with an end.
+    """
+    table[:, REQUIRED] = end >= 0 if required is None else required
     events = arrange(table, start, end)
     slots = int(assign_slots(table, events))
     optional, members, stops = group_optional(table)

@@ -10,7 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -163,7 +163,8 @@ class BreadthFirst:
     """One just-in-time search: full width, or a beam of so many configurations.
 
     `tracked` are the optional classes that are counted; of the others there is no end, so that
-    `VALID` may rest on more than there was: `linearization` is `None` then.
+    `VALID` may rest on more than there was: `linearization` is `None` then. `starts` are the states
+    that it may begin in, the problem's initial one if none are given.
     """
 
     def __init__(
@@ -174,6 +175,7 @@ class BreadthFirst:
         beam: int = ALL,
         tracked: Collection[int] = (),
         keep_log: bool = True,
+        starts: Sequence[int] = (),
     ) -> None:
         self.problem = problem
         self.transitions = transitions
@@ -182,15 +184,17 @@ class BreadthFirst:
             self.optional[k, bfs.OPT_TRACKED] = 1
         self.width = width
         self.available = np.zeros(len(self.optional), np.int32)
-        self.has_reigns = not problem.has_table
+        # What reigns once is not known where the history may begin in any state.
+        starts = starts or (problem.initial,)
+        self.has_reigns = not problem.has_table and len(starts) == 1
         self.producers, self.needers, self.last_need, self.soon, self.sole = _reigns(problem)
         self.opt_calls = _single_calls(problem)
         self.slot_call = np.full(problem.slots, -1, np.int32)
         self.masks = np.zeros((3, max(1, math.ceil(problem.slots / 64))), np.uint64)
-        room = _ROOM_AT_FIRST
+        room = max(_ROOM_AT_FIRST, len(starts))
         self.front = np.zeros((room, width + 3), np.uint64)
-        self.front[0, width + bfs.AT_STATE] = problem.initial
-        self.front[0, width + bfs.AT_LOG] = np.uint64(NO_LOG)
+        self.front[: len(starts), width + bfs.AT_STATE] = starts
+        self.front[: len(starts), width + bfs.AT_LOG] = NO_LOG
         self.next_front = np.zeros((room, width + 3), np.uint64)
         self.stack = np.zeros((room, width + bfs.EXTRA_WORDS), np.uint64)
         self.seen_rows = np.zeros((room, width + 3), np.uint64)
@@ -204,7 +208,7 @@ class BreadthFirst:
         self.open_producers = np.zeros((states, 2), np.int64)
         self.open_needers = np.zeros((states, 2), np.int64)
         self.control = np.zeros(bfs.CONTROL_SIZE, np.int64)
-        self.control[bfs.FRONT] = 1
+        self.control[bfs.FRONT] = len(starts)
         self.control[bfs.BEAM] = beam
         self.control[bfs.KEEP_LOG] = int(keep_log)
         self.control[bfs.WIDEST] = 1

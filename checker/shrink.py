@@ -1,0 +1,180 @@
+"""From a contradiction to its core: fewer and fewer calls that still have no order.
+
+Rules of this file:
+- Every step takes constraints away (`checker.core`), so what still has no order is a proof; a step
+  after which an order is found, or the search takes long, is taken back. Sound whatever the search
+  thought of: each core is refuted anew.
+- Where to begin: calls that a linear check pointed at; elements of a collection; else the past
+  before the failing return, as short as it can be.
+- Then delta debugging (Zeller & Hildebrandt, "Simplifying and isolating failure-inducing input",
+  IEEE TSE 28(2) (2002)) until no single call can be let go.
+- Bounded by the budget; what is left then is a core all the same, only larger. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from checker.budget import Budget
+from checker.calls import Call, Calls
+from checker.core import Core, CoreCall, core_of, is_refuted, settled
+from checker.models.model import Coarse, Elementwise, Model
+
+_WINDOW_AT_FIRST = 16
+_STEPS_A_CALL = 200
+_STEPS_AT_LEAST = 20_000
+_HINT_MAX = 400
+
+
+@dataclass(slots=True)
+class Shrinker:
+    """Shrinks the calls on one object that have no order."""
+
+    model: Model
+    budget: Budget
+    tries: int = 0
+
+    def shrink(
+        self,
+        calls: Calls,
+        *,
+        until: int | None,
+        hint: Sequence[Call] = (),
+        elements: frozenset[str] | None = None,
+    ) -> Core | None:
+        """Return a core, `None` if the contradiction could not be found again within the budget.
+
+        `until` is the return that no order comes past; `hint` and `elements` are where to look.
+        """
+        core = self._first(calls, until, hint, elements)
+        if core is None:
+            return None
+        core = self._later(core)
+        while True:
+            smaller = self._fewer(core)
+            if len(smaller) == len(core) and smaller == core:
+                return self._later(smaller)
+            core = smaller
+
+    def _refuted(self, core: Core) -> Core | None:
+        """Return the core without what does not matter in it, if it has no order."""
+        core = settled(core, self.model)
+        if self.tries and self.budget.spent(0) is not None:
+            return None
+        self.tries += 1
+        steps = max(_STEPS_AT_LEAST, _STEPS_A_CALL * len(core))
+        return core if is_refuted(core, self.model, steps_max=steps) else None
+
+    def _first(
+        self,
+        calls: Calls,
+        until: int | None,
+        hint: Sequence[Call],
+        elements: frozenset[str] | None,
+    ) -> Core | None:
+        end = max((call.end for call in calls if call.end is not None), default=-1)
+        until = end if until is None else until
+        if hint:
+            last = max((call.end for call in hint if call.end is not None), default=end)
+            found = self._refuted(core_of(hint, until=last, elements=elements))
+            if found is not None:
+                return found
+        if isinstance(self.model, Coarse):
+            found = self._window(calls, until)
+            if found is not None:
+                return found
+        whole = core_of(calls, until=until)
+        if isinstance(self.model, Elementwise):
+            found = self._elements(whole)
+            if found is not None:
+                return found
+        return self._refuted(whole)
+
+    def _window(self, calls: Calls, until: int) -> Core | None:
+        """Forget the past: windows of doubling length that end at the failing return."""
+        length = _WINDOW_AT_FIRST
+        while length < until:
+            found = self._refuted(core_of(calls, until=until, since=until - length))
+            if found is not None:
+                return found
+            length *= 2
+        return None
+
+    def _elements(self, core: Core) -> Core | None:
+        """Find few elements of a collection whose calls alone have no order."""
+        model = self.model
+        assert isinstance(model, Elementwise)
+        names = sorted({e for c in core.calls for e in model.elements(c.call.action)})
+        if not names or model.initial not in ((), frozenset(), frozenset({()})):
+            return None
+
+        def refuted(some: Sequence[str]) -> bool:
+            return self._refuted(replace(core, elements=frozenset(some))) is not None
+
+        if not refuted(names):
+            return None
+        return self._refuted(replace(core, elements=frozenset(_minimal(names, refuted))))
+
+    def _later(self, core: Core) -> Core:
+        """Forget as much of the past as can be forgotten."""
+        if not isinstance(self.model, Coarse) or core.elements is not None:
+            return core
+        for since in sorted({c.end for c in core.calls if c.end is not None}, reverse=True):
+            if core.since is not None and since <= core.since:
+                break
+            late = [
+                replace(c, required=c.required and c.call.start >= since)
+                for c in core.calls
+                if c.end is None or c.end >= since
+            ]
+            found = self._refuted(replace(core, calls=tuple(late), since=since))
+            if found is not None and len(found) <= len(core):
+                return found
+        return core
+
+    def _fewer(self, core: Core) -> Core:
+        """Let go of chunks of calls, smaller and smaller."""
+        size = max(1, len(core) // 2)
+        while True:
+            at = 0
+            while at < len(core):
+                found = self._without(core, range(at, min(at + size, len(core))))
+                if found is None:
+                    at += size
+                else:
+                    core = found
+            if size == 1:
+                return core
+            size = max(1, size // 2)
+
+    def _without(self, core: Core, places: Iterable[int]) -> Core | None:
+        """Let go of some calls: strike who observes, and let the others be optional."""
+        chosen = set(places)
+        calls: list[CoreCall] = []
+        changed = False
+        for place, call in enumerate(core.calls):
+            if place not in chosen:
+                calls.append(call)
+            elif self.model.is_pure(call.call.action):
+                changed = True
+            else:
+                changed = changed or call.required
+                calls.append(replace(call, required=False))
+        return self._refuted(replace(core, calls=tuple(calls))) if changed else None
+
+
+def _minimal(names: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> Sequence[str]:
+    """Delta debugging of a list: a part for which `holds`, and for no part without one name."""
+    size = max(1, len(names) // 2)
+    while True:
+        at = 0
+        while at < len(names) and len(names) > 1:
+            rest = [*names[:at], *names[at + size :]]
+            if rest and holds(rest):
+                names = rest
+            else:
+                at += size
+        if size == 1:
+            return names
+        size //= 2
