@@ -4,28 +4,17 @@ Rules of this file:
 - A core is a relaxation of a history: what has no order here has none there. Which relaxations
   there are, and why they are sound, is said in docs/certificates.md and held by `checker.verify`,
   which shares no code with this file.
-- `is_refuted` asks the compiled just-in-time search. Optional calls are counted exactly, and
-  *elsewhere* (`Coarse`) may come at any time, any number of times.
+- Whether it has an order is asked of `checker.exhaust` or its fast twin `checker.core_search`.
 - Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from checker.calls import Call
-from checker.kernels import layout
-from checker.kernels.breadth_first import GAVE_UP
-from checker.models.model import Action, Coarse, Elementwise, Model, State
-from checker.problem import Problem, finish, kind_of
-from checker.race import BreadthFirst, OutOfMemory, Transitions
-from checker.state_graph import StateGraph
-
-_BYTES_MAX = 256 * 1024 * 1024
-_NO_END = -1
+from checker.models.model import Action, Coarse, Elementwise, Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,72 +86,10 @@ def settled(core: Core, model: Model) -> Core:
         calls = kept
 
 
-def is_refuted(core: Core, model: Model, *, steps_max: int) -> bool:
-    """Whether the core certainly has no order; `False` also where that took too long."""
-    if not any(call.required for call in core.calls):
-        return False
-    problem, starts, jumps = _problem(core, model)
-    if problem is None:
-        return False
-    tracked = [k for k in range(len(problem.optional_calls)) if not jumps[k]]
-    search = BreadthFirst(
-        problem, Transitions(problem), tracked=tracked, keep_log=False, starts=starts
-    )
-    try:
-        code = search.advance(steps_max, _BYTES_MAX)
-    except OutOfMemory:
-        return False
-    assert code != GAVE_UP
-    return code == layout.INVALID
-
-
-def _problem(core: Core, model: Model) -> tuple[Problem | None, list[int], list[bool]]:
-    """Return the arrays of a core, the states it may start from, and which optional classes are
-    jumps to elsewhere."""
-    calls = _projected(core, model)
-    actions = list(dict.fromkeys(action for _, action in calls))
-    kept = frozenset(actions)
-    universe: Sequence[State] = model.universe(kept) if isinstance(model, Coarse) else ()
-    if core.since is not None and not universe:
-        return None, [], []
-    graph = StateGraph(model, actions)
-    numbers = {action: number for number, action in enumerate(actions)}
-    kinds = [kind_of(action, model, graph, cls) for cls, action in enumerate(actions)]
-    starts = [graph.initial]
-    if core.since is not None:
-        starts = list(dict.fromkeys(graph.number(state) for state in universe))
-    count = len(calls) + bool(universe)
-    table = np.zeros((count, layout.CALL_COLUMNS), np.int32)
-    start, end = np.zeros(count, np.int64), np.full(count, _NO_END, np.int64)
-    at = 0
-    first = min(c.start for c, _ in calls)
-    if universe:  # first of all calls, optional: a jump to elsewhere
-        elsewhere = graph.number(universe[-1])
-        table[0, : layout.GIVES + 1] = (layout.WRITE, -1, elsewhere)
-        start[0] = first - 1
-        at = 1
-    # The positions of a core may be any; `finish` needs them in order and without negative ends.
-    for core_call, action in sorted(calls, key=lambda pair: pair[0].start):
-        kind, needs, gives, pure = kinds[numbers[action]]
-        table[at, : layout.GIVES + 1] = (kind, needs, gives)
-        table[at, layout.PURE] = pure
-        start[at] = core_call.start
-        end[at] = _NO_END if core_call.end is None else core_call.end
-        at += 1
-    required = np.array([0] * bool(universe) + [
-        int(c.required) for c, _ in sorted(calls, key=lambda pair: pair[0].start)
-    ], np.int32)  # fmt: skip
-    start, end = start - first + 1, np.where(end >= 0, end - first + 1, end)
-    problem = finish(table, start, end, np.arange(count, dtype=np.int32),
-                     states=len(graph.states), initial=graph.initial,
-                     classes=max(1, len(actions)), graph=graph, required=required)  # fmt: skip
-    jumps = [bool(universe) and 0 in members.tolist() for members in problem.optional_calls]
-    return problem, starts, jumps
-
-
-def _projected(core: Core, model: Model) -> list[tuple[CoreCall, Action]]:
+def projected(core: Core, model: Model) -> list[tuple[CoreCall, Action]]:
+    """Return each call with what it does, or with what of that is about the core's elements."""
     if core.elements is None:
         return [(c, c.call.action) for c in core.calls]
     assert isinstance(model, Elementwise)
-    projected = [(c, model.project(c.call.action, core.elements)) for c in core.calls]
-    return [(c, action) for c, action in projected if action is not None]
+    reduced = [(c, model.project(c.call.action, core.elements)) for c in core.calls]
+    return [(c, action) for c, action in reduced if action is not None]

@@ -5,6 +5,8 @@ Rules of this file:
   of a linearizable history are linearizable, so it can be bisected for.
 - Then show every different state in which all that came before can end, and why the operation
   that returned there fits none of them.
+- Where the history is long, only the core is told (`checker.exhaust`), with the calls that
+  last brought about the state that was wanted.
 - A counterexample is a help, not the verdict: where it would take long (`_steps_max`), or the
   budget ends, say less. The limit counts steps, so that it is the same on every machine.
 - The object's shape is the contract in ARCHITECTURE.md ("A counterexample"). Pure.
@@ -16,12 +18,19 @@ from typing import Any
 
 from checker.budget import Budget
 from checker.calls import Call, Calls, prefix, without_idle
+from checker.columns import Columns
+from checker.core import Core
+from checker.exhaust import endings, stuck_call
 from checker.history import Operation
 from checker.models.model import Model, State
+from checker.parts import Found, Part
 from checker.replay import replay
 from checker.search import Configuration, search
 from checker.verdict import Verdict
 
+# Objects of so many operations are told from their shortest failing prefix, others from a core.
+WHOLE_MAX = 600
+CONTEXT_MAX = 5000
 OPERATIONS_MAX = 20
 STATES_MAX = 6
 # Different orders may end in the same state: look at more orders than states are shown.
@@ -35,70 +44,101 @@ def _steps_max(calls: Calls) -> int:
 
 
 def explain(
-    calls: Calls,
-    operations: list[Operation],
-    model: Model,
-    budget: Budget,
-    *,
-    key: str | None,
-    reached: int | None,
+    part: Part, found: Found, core: Core | None, columns: Columns, model: Model, budget: Budget
 ) -> dict[str, Any]:
-    """Build the counterexample of calls that have no linearization.
+    """Build the counterexample of an object that has no linearization.
 
-    `reached` is a return that some order came up to, so all shorter prefixes are valid.
+    `core` is a part of it that has none, if one was found.
     """
-    position, minimal = _failing_return(calls, model, budget, reached=reached)
+    if len(part) <= WHOLE_MAX or core is None:
+        return _of_prefix(part, found, columns, model, budget)
+    return _of_core(part, core, columns, model)
+
+
+def _of_prefix(
+    part: Part, found: Found, columns: Columns, model: Model, budget: Budget
+) -> dict[str, Any]:
+    """Tell the shortest prefix that has no order."""
+    calls = part.calls
+    position, minimal = _failing_return(calls, model, budget)
     stuck = next(call for call in calls if call.end == position)
     # All that returned before the stuck call did; what is still open may have happened.
     before = tuple(call for call in prefix(calls, position - 1) if call.index != stuck.index)
     ends = _ends(before, stuck, model, budget)
-    ordered = sum(1 for call in before if not call.optional)
     picked = _picked(before, stuck, ends, model)
     states = [replay(end.path, before, model) for end in ends]
+    return _told(part, columns, model, stuck, picked, states, [end.path for end in ends],
+                 ordered=sum(1 for call in before if not call.optional), minimal=minimal)  # fmt: skip
+
+
+def _of_core(part: Part, core: Core, columns: Columns, model: Model) -> dict[str, Any]:
+    """Tell a core, and who last gave what its last call needed."""
+    stuck = stuck_call(core)
+    ends = endings(core, model)
+    chosen = {c.call.index: c.call for c in core.calls[:OPERATIONS_MAX]} | {stuck.index: stuck}
+    needed = model.needs(stuck.action)
+    if needed is not None and stuck.end is not None:
+        near = part.calls_at(part.rows_before(stuck.end)[-CONTEXT_MAX:])
+        givers = [call for call in near if model.gives(call.action) == needed
+                  and not model.is_pure(call.action)]  # fmt: skip
+        for call in givers[-_LAST_ORDERED:]:
+            if len(chosen) < OPERATIONS_MAX:
+                chosen.setdefault(call.index, call)
+    picked = sorted(chosen.values(), key=lambda call: call.start)
+    assert stuck.end is not None
+    ordered = int(((columns.end[part.rows] >= 0) & (columns.end[part.rows] < stuck.end)).sum())
+    return _told(part, columns, model, stuck, picked, [state for state, _ in ends],
+                 [path for _, path in ends], ordered=ordered, minimal=True)  # fmt: skip
+
+
+def _told(
+    part: Part,
+    columns: Columns,
+    model: Model,
+    stuck: Call,
+    picked: list[Call],
+    states: list[State],
+    paths: list[tuple[Call, ...]],
+    *,
+    ordered: int,
+    minimal: bool,
+) -> dict[str, Any]:
+    """Return the counterexample's object (ARCHITECTURE.md)."""
+    index = columns.index
     return {
-        "key": key,
-        "summary": _summary(stuck, states, operations, model, minimal=minimal),
+        "key": part.key,
+        "summary": _summary(stuck, states, columns.operation(stuck.index), model, minimal=minimal),
         "last_valid_operations": ordered,
         "final_states": [
             {
                 "state": model.describe_state(state),
-                "linearized": [_index(call, operations) for call in end.path[-_LAST_ORDERED:]],
+                "linearized": [int(index[call.index]) for call in path[-_LAST_ORDERED:]],
                 "pending": [
-                    _index(call, operations)
-                    for call in picked
-                    if call.optional and call not in end.path
+                    int(index[call.index]) for call in picked if call.optional and call not in path
                 ],
             }
-            for end, state in zip(ends, states, strict=True)
+            for state, path in zip(states, paths, strict=True)
         ],
         "operations": [
-            _listed(call, operations[call.index], stuck, states, model) for call in picked
+            _listed(call, columns.operation(call.index), stuck, states, model) for call in picked
         ],
     }
 
 
-def _failing_return(
-    calls: Calls, model: Model, budget: Budget, *, reached: int | None
-) -> tuple[int, bool]:
-    """Return the position of the first return that no order comes past, and whether it is proved.
-
-    Steps of doubling length from what was reached, then bisection: the return is mostly near.
-    """
+def _failing_return(calls: Calls, model: Model, budget: Budget) -> tuple[int, bool]:
+    """Return the position of the first return that no order comes past, and whether it is proved."""
     returns = sorted(call.end for call in calls if call.end is not None)
     proved = True
-    low = 0 if reached is None else returns.index(reached)  # every prefix before it is valid
-    high = len(returns) - 1  # the whole is invalid
-    stride = 1
-    galloping = reached is not None
+    low, high = 0, len(returns) - 1  # the whole is invalid
     while low < high:
-        middle = min(low + stride - 1, high - 1) if galloping else (low + high) // 2
+        middle = (low + high) // 2
         part = prefix(calls, returns[middle])
         found = search(part, model, budget, steps_max=_steps_max(part))
         proved = proved and found.verdict is not Verdict.UNKNOWN
         if found.verdict is Verdict.INVALID:
-            high, galloping = middle, False
+            high = middle
         else:
-            low, stride = middle + 1, stride * 2
+            low = middle + 1
     return returns[high], proved
 
 
@@ -142,9 +182,8 @@ def _picked(before: Calls, stuck: Call, ends: list[Configuration], model: Model)
 
 
 def _summary(
-    stuck: Call, states: list[State], operations: list[Operation], model: Model, *, minimal: bool
+    stuck: Call, states: list[State], operation: Operation, model: Model, *, minimal: bool
 ) -> str:
-    operation = operations[stuck.index]
     who = f"process {operation.invocation.process}'s {model.describe(stuck.action)}"
     where = f"(event {operation.invocation.index})"
     if not minimal:
@@ -191,7 +230,3 @@ def _listed(
         "node": operation.invocation.node,
         "why_not": why_not,
     }
-
-
-def _index(call: Call, operations: list[Operation]) -> int:
-    return operations[call.index].invocation.index

@@ -1,57 +1,49 @@
 """The front door: is this history linearizable with respect to this model?
 
 Rules of this file:
-- Keys are checked alone and in the order in which they first appear: an object that is made of
-  independent ones is linearizable exactly if each of them is (Herlihy & Wing, TOPLAS 12(3)
-  (1990), section 3.3; Horn & Kroening, "Faster linearizability checking via P-compositionality",
-  FORTE 2015, section 4).
-- `valid` is answered only after the order that the search found has been replayed through the
-  plain model; `invalid` comes with a counterexample; `unknown` says what was spent and how far
-  the search came.
+- Objects are checked alone (`checker.parts`), each by the first of these that is certain: linear
+  checks, a short search of all objects at once (`checker.first_look`), checks of collections
+  (`checker.containers`), a race of searches (`checker.portfolio`).
+- Small histories are answered by the plain search (`checker.search`) unless the kernels are in
+  memory already: nobody waits for a compiler, or for a library to load, for eighty operations.
+- `valid` is answered only after its order has been played again (`checker.prove`); `invalid` comes
+  with a core that has no order, a certificate and a story; `unknown` says what was spent and how
+  far it came.
 - A key that is hard takes no other key's share of the time, but gets what they leave over.
 - Pure: the clock is the budget's.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from checker.budget import MEGABYTE, Budget, Spent
-from checker.calls import Calls, calls_of
-from checker.explain import explain
-from checker.history import History, HistoryError, Operation
+from checker.columns import Columns, columns_of
+from checker.history import History
 from checker.meaning import Meaning, default_meaning
 from checker.models.model import Model
-from checker.replay import replay
-from checker.search import Found, search
+from checker.parts import Found, Part, parts_of
+from checker.prove import prove
+from checker.search import Found as Plain
+from checker.search import search
 from checker.verdict import CheckResult, KeyResult, Verdict, merge
 
-ALGORITHM = "wing-gong-lowe"
-
-
-@dataclass(slots=True, kw_only=True)
-class _Part:
-    """One independent object and what is known of it so far."""
-
-    key: str | None
-    operations: int
-    calls: Calls
-    found: Found | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether more time may help: it does not where the memory ran out."""
-        return self.found is None or self.found.spent is Spent.TIME
+# So many calls of one object the plain search may take on, and so many steps for each.
+SMALL_CALLS = 600
+_SMALL_STEPS_A_CALL = 30
+_SMALL_STEPS = 2000
 
 
 def check(
-    history: History,
+    history: History | Columns,
     model: Model,
     *,
     meaning: Meaning | None = None,
     budget: Budget | None = None,
+    workers: int = 1,
 ) -> CheckResult:
     """Check a history. `meaning` defaults to that of its format, `budget` to no limit.
 
@@ -60,101 +52,117 @@ def check(
     """
     budget = budget or Budget.unlimited()
     began = budget.clock()
-    operations = history.operations()
-    meaning = meaning or default_meaning(history.format)
-    parts = _parts(history, operations, model, meaning)
-    _search_all(parts, model, budget)
-    counterexample = None
-    for part in parts:
-        assert part.found is not None
-        if part.found.linearization is not None:
-            replay(part.found.linearization, part.calls, model)
-        elif part.found.verdict is Verdict.INVALID and counterexample is None:
-            counterexample = _explained(part, operations, model, budget)
-    keys = tuple(_key_result(part, operations) for part in parts)
+    columns = columns_of(history) if isinstance(history, History) else history
+    meaning = meaning or default_meaning(columns.format)
+    parts = parts_of(columns, model, meaning)
+    decide(parts, columns, model, meaning, budget, workers=workers)
+    decided = budget.clock() - began
+    proofs = prove(parts, columns, model, meaning, budget)
+    keys = tuple(_key_result(part, columns) for part in parts)
     return CheckResult(
         verdict=merge(result.verdict for result in keys),
-        algorithm=ALGORITHM,
-        operations=len(operations),
+        algorithm=_algorithm(parts),
+        operations=len(columns),
         seconds=budget.clock() - began,
+        decided_seconds=decided,
         peak_mb=max((part.found.kept_bytes for part in parts if part.found), default=0) / MEGABYTE,
         keys=keys,
-        counterexample=counterexample,
+        counterexample=proofs.counterexample,
+        certificate=proofs.certificate,
         reason=_reason(keys),
     )
 
 
-def _explained(
-    part: _Part, operations: list[Operation], model: Model, budget: Budget
-) -> dict[str, Any]:
-    """Explain a violation. An explanation that fails must not take the verdict with it."""
-    assert part.found is not None
-    try:
-        return explain(
-            part.calls, operations, model, budget, key=part.key, reached=part.found.reached
-        )
-    except Exception as error:  # noqa: BLE001  (whatever it is, the verdict stands)
-        return {
-            "key": part.key,
-            "summary": f"No order explains all of {part.key or 'the'} operations "
-            f"(the explanation failed: {type(error).__name__}: {error}).",
-            "last_valid_operations": 0,
-            "final_states": [],
-            "operations": [],
-        }
+def decide(
+    parts: list[Part],
+    columns: Columns,
+    model: Model,
+    meaning: Meaning,
+    budget: Budget,
+    *,
+    workers: int = 1,
+) -> None:
+    """Find a verdict for every part, as far as the budget goes; nothing is proved here."""
+    small = not are_kernels_loaded() and all(len(part) <= SMALL_CALLS for part in parts)
+    if small:
+        _plainly(parts, model, budget)
+        if all(_is_decided(part) for part in parts):
+            return
+    from checker import decide as compiled  # numba is heavy: only for those who need it
+
+    compiled.decide(parts, columns, model, meaning, budget, workers=workers)
 
 
-def _parts(
-    history: History, operations: list[Operation], model: Model, meaning: Meaning
-) -> list[_Part]:
-    """Divide a history by key, or not at all if the model has none."""
-    by_key: dict[str | None, list[tuple[int, Operation]]] = {}
-    for index, operation in enumerate(operations):
-        key = operation.key if model.keyed else None
-        by_key.setdefault(key, []).append((index, operation))
-    try:
-        return [
-            _Part(key=key, operations=len(numbered), calls=calls_of(numbered, model, meaning))
-            for key, numbered in by_key.items()
-        ]
-    except ValueError as error:  # a ModelError, or a value that has no canonical text
-        raise HistoryError(f"{history.source}: model {model.name}: {error}") from None
+def are_kernels_loaded() -> bool:
+    """Whether this process has paid for the kernels already."""
+    return "checker.kernels.alone" in sys.modules
 
 
-def _search_all(parts: list[_Part], model: Model, budget: Budget) -> None:
-    """Search every part. First each gets an equal share of the time that is left, so what easy
-    ones leave over goes to those after them; then those still open get all the rest.
-    """
-    for _ in range(2):
-        still_open = [part for part in parts if part.is_open]
-        for place, part in enumerate(still_open):
-            share = budget.share(len(still_open) - place)
-            if part.found is None or share.spent(0) is None:
-                part.found = search(part.calls, model, share)
+def _is_decided(part: Part) -> bool:
+    return part.found is not None and part.found.verdict is not Verdict.UNKNOWN
 
 
-def _key_result(part: _Part, operations: list[Operation]) -> KeyResult:
-    found = part.found
-    assert found is not None
+def _plainly(parts: list[Part], model: Model, budget: Budget) -> None:
+    """Answer with the plain search what it can answer soon."""
+    for part in parts:
+        if budget.spent(0) is Spent.TIME:
+            return
+        calls = part.calls
+        found = search(calls, model, budget,
+                       steps_max=_SMALL_STEPS_A_CALL * len(calls) + _SMALL_STEPS)  # fmt: skip
+        part.found = _found_plainly(part, found)
+
+
+def _found_plainly(part: Part, found: Plain) -> Found:
+    """Return what the plain search found, in rows of the columns."""
     order = None
     if found.linearization is not None:
-        order = tuple(operations[call.index].invocation.index for call in found.linearization)
-    return KeyResult(
-        key=part.key,
+        order = np.array([call.index for call in found.linearization], np.int64)
+    until = None
+    if found.reached is not None:
+        until = next(call.index for call in part.calls if call.end == found.reached)
+    return Found(
         verdict=found.verdict,
-        operations=part.operations,
+        algorithm="wing-gong-lowe",
+        order=order,
+        until=until,
+        spent=found.spent,
         steps=found.steps,
-        linearization=order,
-        reason=None if found.spent is None else _how_far(part, found),
+        kept_bytes=found.kept_bytes,
     )
 
 
-def _how_far(part: _Part, found: Found) -> str:
+def _algorithm(parts: list[Part]) -> str:
+    """Name what answered: all of them, in order of first appearance."""
+    return "+".join(dict.fromkeys(part.found.algorithm for part in parts if part.found)) or "none"
+
+
+def _key_result(part: Part, columns: Columns) -> KeyResult:
+    found = part.found or Found(verdict=Verdict.UNKNOWN, algorithm="none", spent=Spent.TIME)
+    order = None
+    if found.verdict is Verdict.VALID and found.order is not None:
+        order = tuple(columns.index[found.order].tolist())
+    return KeyResult(
+        key=part.key,
+        verdict=found.verdict,
+        operations=len(part),
+        algorithm=found.algorithm,
+        steps=found.steps,
+        linearization=order,
+        reason=_how_far(part, found, columns) if found.verdict is Verdict.UNKNOWN else None,
+    )
+
+
+def _how_far(part: Part, found: Found, columns: Columns) -> str:
     """Say what was spent and how much of the key's history could be ordered until then."""
-    reached = -1 if found.reached is None else found.reached
-    returned = sum(1 for call in part.calls if call.end is not None and call.end < reached)
-    asked = sum(1 for call in part.calls if not call.optional)
-    return f"{found.spent} ({returned} of {asked} operations ordered, {found.steps} steps)"
+    reached = -1 if found.until is None else int(columns.end[found.until])
+    ends = columns.end[part.rows]
+    asked = ends[ends >= 0]
+    spent = found.spent or Spent.TIME
+    return (
+        f"{spent} ({int((asked < reached).sum())} of {len(asked)} operations ordered, "
+        f"{found.steps} steps)"
+    )
 
 
 def _reason(keys: tuple[KeyResult, ...]) -> str | None:

@@ -90,7 +90,9 @@ def problem_of(calls: Calls, model: Model) -> Problem:
         table[:, KIND], table[:, NEEDS], table[:, GIVES] = what[:, 0], what[:, 1], what[:, 2]
         table[:, PURE] = what[:, 3]
     start = np.fromiter((call.start for _, call in kept), np.int64, len(kept))
-    end = np.fromiter((-1 if call.end is None else call.end for _, call in kept), np.int64, len(kept))
+    end = np.fromiter(
+        (-1 if call.end is None else call.end for _, call in kept), np.int64, len(kept)
+    )
     row = np.fromiter((place for place, _ in kept), np.int32, len(kept))
     return finish(table, start, end, row, states=len(graph.states), initial=graph.initial,
                   classes=max(1, len(numbers)), graph=graph)  # fmt: skip

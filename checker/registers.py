@@ -106,13 +106,24 @@ def _kinds(columns: Columns, model: Register, meaning: Meaning) -> Ints:
     )
 
 
-def action_at(calls: RegisterCalls, place: int, columns: Columns) -> Action:
-    """Return one call's action, as the model has it."""
-    kind, text = int(calls.kind[place]), columns.values.text
-    if kind == WRITE:
-        return ("write", text(int(calls.gives[place])))
-    needs = text(int(calls.needs[place]))
-    if kind == CAS:
-        return ("cas", needs, text(int(calls.gives[place])))
-    # A cas from a value to itself is a READ here; to a register it is the same.
-    return ("read", needs) if kind == READ else ("refused", needs)
+def actions_of(calls: RegisterCalls, places: Longs, columns: Columns) -> list[Action]:
+    """Return the actions of some calls, as the model has them.
+
+    A cas from a value to itself is a READ here; to a register the two are the same.
+    """
+    numbers = np.unique(np.concatenate([calls.needs[places], calls.gives[places]]))
+    text = {number: columns.values.text(number) for number in numbers.tolist() if number >= 0}
+    actions: list[Action] = []
+    for kind, needs, gives in zip(
+        calls.kind[places].tolist(), calls.needs[places].tolist(), calls.gives[places].tolist(),
+        strict=True,
+    ):  # fmt: skip
+        if kind == READ:
+            actions.append(("read", text[needs]))
+        elif kind == WRITE:
+            actions.append(("write", text[gives]))
+        elif kind == CAS:
+            actions.append(("cas", text[needs], text[gives]))
+        else:
+            actions.append(("refused", text[needs]))
+    return actions

@@ -3,16 +3,18 @@
 Rules of this file:
 - Shares nothing with any search: no merging, no leaving out. A mistake in a search can then cost
   an answer but cannot give a false `valid`.
+- There is a second form without an object for each call (`replay_actions`), for histories so long
+  that making these would take longer than the search. It asks the same plain model.
 - Linear time.
 - Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from checker.calls import Call, Calls
-from checker.models.model import Model, State
+from checker.models.model import Action, Model, State
 
 
 class ReplayError(AssertionError):
@@ -45,4 +47,27 @@ def replay(order: Sequence[Call], calls: Calls, model: Model) -> State:
     missing = [call.index for call in calls if not call.optional and call.index not in placed]
     if missing:
         raise ReplayError(f"operations {missing[:5]} are not ordered")
+    return state
+
+
+def replay_actions(
+    actions: Iterable[Action], starts: Sequence[int], ends: Sequence[int], model: Model
+) -> State:
+    """Check that actions, in this order, are legal and respect real time; return the last state.
+
+    `starts` and `ends` are those of the calls in the same order; an end is negative where there is
+    none. That nobody is missing or there twice is for the caller to check. Raises `ReplayError`.
+    """
+    latest_start = -1
+    state = model.initial
+    step = model.step
+    for action, start, end in zip(actions, starts, ends, strict=True):
+        if 0 <= end < latest_start:
+            raise ReplayError(f"{model.describe(action)} ended before one ordered before it began")
+        if start > latest_start:
+            latest_start = start
+        after = step(state, action)
+        if after is None:
+            raise ReplayError(f"{model.describe(action)} {model.refusal(state, action)}")
+        state = after
     return state

@@ -17,39 +17,54 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from checker.budget import Budget
-from checker.calls import Call, Calls
-from checker.core import Core, CoreCall, core_of, is_refuted, settled
+from checker.calls import Calls
+from checker.core import Core, CoreCall, core_of, settled
 from checker.models.model import Coarse, Elementwise, Model
 
 _WINDOW_AT_FIRST = 16
 _STEPS_A_CALL = 200
 _STEPS_AT_LEAST = 20_000
-_HINT_MAX = 400
 
 
 @dataclass(slots=True)
 class Shrinker:
-    """Shrinks the calls on one object that have no order."""
+    """Shrinks the calls on one object that have no order.
+
+    `is_refuted` is that of `checker.core_search`, or its slow twin of `checker.exhaust`.
+    """
 
     model: Model
     budget: Budget
+    is_refuted: Callable[..., bool]
     tries: int = 0
 
-    def shrink(
-        self,
-        calls: Calls,
-        *,
-        until: int | None,
-        hint: Sequence[Call] = (),
-        elements: frozenset[str] | None = None,
+    def of_hint(
+        self, hint: Calls, *, until: int | None, elements: frozenset[str] | None = None
     ) -> Core | None:
+        """Return a core among calls that are said to make the contradiction, `None` if not so."""
+        last = _last_end(hint) if until is None else until
+        found = self._refuted(core_of(hint, until=last, elements=elements))
+        return None if found is None else self._smallest(found)
+
+    def of_window(self, calls: Calls, *, until: int, length_max: int) -> Core | None:
+        """Return a core of the calls near the failing return, whatever the state was before."""
+        found = self._window(calls, until, length_max) if isinstance(self.model, Coarse) else None
+        return None if found is None else self._smallest(found)
+
+    def of_all(self, calls: Calls, *, until: int | None) -> Core | None:
         """Return a core, `None` if the contradiction could not be found again within the budget.
 
-        `until` is the return that no order comes past; `hint` and `elements` are where to look.
+        `until` is the return that no order comes past.
         """
-        core = self._first(calls, until, hint, elements)
-        if core is None:
-            return None
+        until = _last_end(calls) if until is None else until
+        found = self._window(calls, until, until) if isinstance(self.model, Coarse) else None
+        whole = core_of(calls, until=until)
+        if found is None and isinstance(self.model, Elementwise):
+            found = self._elements(whole)
+        found = found or self._refuted(whole)
+        return None if found is None else self._smallest(found)
+
+    def _smallest(self, core: Core) -> Core:
         core = self._later(core)
         while True:
             smaller = self._fewer(core)
@@ -64,37 +79,12 @@ class Shrinker:
             return None
         self.tries += 1
         steps = max(_STEPS_AT_LEAST, _STEPS_A_CALL * len(core))
-        return core if is_refuted(core, self.model, steps_max=steps) else None
+        return core if self.is_refuted(core, self.model, steps_max=steps) else None
 
-    def _first(
-        self,
-        calls: Calls,
-        until: int | None,
-        hint: Sequence[Call],
-        elements: frozenset[str] | None,
-    ) -> Core | None:
-        end = max((call.end for call in calls if call.end is not None), default=-1)
-        until = end if until is None else until
-        if hint:
-            last = max((call.end for call in hint if call.end is not None), default=end)
-            found = self._refuted(core_of(hint, until=last, elements=elements))
-            if found is not None:
-                return found
-        if isinstance(self.model, Coarse):
-            found = self._window(calls, until)
-            if found is not None:
-                return found
-        whole = core_of(calls, until=until)
-        if isinstance(self.model, Elementwise):
-            found = self._elements(whole)
-            if found is not None:
-                return found
-        return self._refuted(whole)
-
-    def _window(self, calls: Calls, until: int) -> Core | None:
+    def _window(self, calls: Calls, until: int, length_max: int) -> Core | None:
         """Forget the past: windows of doubling length that end at the failing return."""
         length = _WINDOW_AT_FIRST
-        while length < until:
+        while length < min(until, length_max):
             found = self._refuted(core_of(calls, until=until, since=until - length))
             if found is not None:
                 return found
@@ -162,6 +152,10 @@ class Shrinker:
                 changed = changed or call.required
                 calls.append(replace(call, required=False))
         return self._refuted(replace(core, calls=tuple(calls))) if changed else None
+
+
+def _last_end(calls: Calls) -> int:
+    return max((call.end for call in calls if call.end is not None), default=-1)
 
 
 def _minimal(names: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> Sequence[str]:

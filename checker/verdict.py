@@ -43,6 +43,7 @@ class KeyResult:
     key: str | None
     verdict: Verdict
     operations: int
+    algorithm: str = "none"
     steps: int = 0
     linearization: tuple[int, ...] | None = None
     reason: str | None = None
@@ -53,7 +54,9 @@ class CheckResult:
     """The answer for a whole history, and what it rests on.
 
     `counterexample` is there exactly if invalid, `reason` whenever something is left to say:
-    always if unknown. `peak_mb` is the most that was kept in memory: the search's own estimate,
+    always if unknown. `certificate` proves an invalid one (docs/certificates.md); that of a valid one
+    is made of its keys' linearizations. `decided_seconds` is the part of `seconds` that the verdict
+    took; the rest went into proving and explaining it. `peak_mb` is the most that was kept in memory: the search's own estimate,
     unless whoever owns the process puts a measured number in its place.
     """
 
@@ -62,8 +65,10 @@ class CheckResult:
     operations: int
     seconds: float
     peak_mb: float
+    decided_seconds: float = 0.0
     keys: tuple[KeyResult, ...] = ()
     counterexample: dict[str, Any] | None = None
+    certificate: dict[str, Any] | None = None
     reason: str | None = None
 
     def to_json(self, path: str) -> dict[str, Any]:
@@ -77,6 +82,6 @@ class CheckResult:
             "seconds": round(self.seconds, 6),
             "peak_mb": round(self.peak_mb, 3),
             "counterexample": self.counterexample,
-            "certificate": None,
+            "certificate": self.certificate,
             "reason": self.reason,
         }

@@ -36,24 +36,26 @@ from checker.kernels.layout import (
     WRITE,
     EMPTY,
 )
-from checker.kernels.refute import NOTHING, refute
+from checker.kernels.refute import CHAIN_ORDER, CHAINS_CROSS, NOTHING, refute
 
 # Columns of `answers`, a row an object.
-CODE, ORDERED, FURTHEST, STEPS, FOUND, FOUND_X, FOUND_Y = range(7)
-ANSWER_COLUMNS = 7
+CODE, ORDERED, FURTHEST, STEPS, FOUND = range(5)
+ANSWER_COLUMNS = 5
 
 _ROOM = 64
 
 
 @njit(cache=True, nogil=True)
 def look_at_all(
-    kind, needs, gives, start, end, stops, initial, values, steps_each, bytes_max, order, answers
+    kind, needs, gives, start, end, stops, initial, values, steps_each, bytes_max, order, marks,
+    answers,
 ):  # fmt: skip
     """Look at each object: the rows up to each of `stops`, in order of `start`.
 
     `needs` and `gives` are values below `values` (-1: none); `end` is negative for optional calls.
     Each object is searched for `steps_each` steps a call (and some more). `order` has room for a
-    row a call: from where an object's rows begin it gets their places in a linearization.
+    row a call: from where an object's rows begin it gets their places in a linearization. `marks`
+    are set where calls make a contradiction that was `FOUND` without a search.
     """
     number = np.zeros(values + 1, np.int32)
     stamp = np.full(values + 1, -1, np.int32)
@@ -63,7 +65,7 @@ def look_at_all(
         _look_at(
             kind[first:stop], needs[first:stop], gives[first:stop], start[first:stop],
             end[first:stop], initial, number, stamp, at, steps_each, bytes_max,
-            order[first:stop], answers[at],
+            order[first:stop], marks[first:stop], answers[at],
         )  # fmt: skip
         first = stop
 
@@ -81,7 +83,7 @@ def _number(value, number, stamp, mark, states):
 @njit(cache=True, nogil=True)
 def _look_at(
     kind, needs, gives, start, end, initial, number, stamp, mark, steps_each, bytes_max,
-    order, answer,
+    order, marks, answer,
 ):  # fmt: skip
     calls, row, states = _calls_of(kind, needs, gives, end, initial, number, stamp, mark)
     count = calls.shape[0]
@@ -96,7 +98,7 @@ def _look_at(
     answer[FOUND] = found
     if found != NOTHING:
         answer[CODE] = INVALID
-        answer[FOUND_X], answer[FOUND_Y] = x, y
+        _mark(calls, row, sole, following, found, x, y, marks)
         return
     slots = assign_slots(calls, events)
     effects, members, stops = group_optional(calls)
@@ -255,3 +257,27 @@ def _is_needed(kind, needs, end, keep, value):
         if keep[c] and kind[c] != WRITE and needs[c] == value and (end[c] >= 0 or kind[c] == CAS):
             return True
     return False
+
+
+@njit(cache=True, nogil=True)
+def _mark(calls, row, sole, following, found, x, y, marks):
+    """Mark the calls that a contradiction is made of (and givers that are of no help in it)."""
+    involved = np.zeros(sole.shape[0] + 1, np.uint8)  # states; the last stands for none
+    if found == CHAIN_ORDER or found == CHAINS_CROSS:
+        for head in (x, y):
+            v = head
+            while v != -1:
+                involved[v] = 1
+                v = following[v]
+    else:
+        marks[row[x]] = 1
+        involved[calls[x, NEEDS]] = 1
+        if y >= 0:
+            marks[row[y]] = 1
+    for c in range(calls.shape[0]):
+        kind = calls[c, KIND]
+        if (kind == WRITE or kind == CAS) and involved[calls[c, GIVES]]:
+            marks[row[c]] = 1
+        if found == CHAIN_ORDER or found == CHAINS_CROSS:
+            if (kind == READ or kind == CAS) and involved[calls[c, NEEDS]]:
+                marks[row[c]] = 1

@@ -190,10 +190,14 @@ def _thin(rows, count, masks, heads, links, optional, slot_words, width):
             looks += 1
             following = links[other]
             if rows[other, width + AT_STATE] == rows[at, width + AT_STATE]:
-                if _dominates(rows[other], rows[at], equal, more, less, optional, slot_words, width):
+                if _dominates(
+                    rows[other], rows[at], equal, more, less, optional, slot_words, width
+                ):
                     struck = True
                     break
-                if _dominates(rows[at], rows[other], equal, more, less, optional, slot_words, width):
+                if _dominates(
+                    rows[at], rows[other], equal, more, less, optional, slot_words, width
+                ):
                     links[other] = -2  # struck
                     if previous < 0:
                         heads[bucket] = following
@@ -501,9 +505,22 @@ def run(
                             if open_producers[after, 0] == tick:
                                 left += open_producers[after, 1]
                             if left == 1 and _is_too_early(
-                                calls, slot_call, row, optional, available, opt_calls, soon,
-                                future_needers, open_needers, sole, tick, e, last_need[after],
-                                chosen, chain, e if kind == WRITE else last_write,
+                                calls,
+                                slot_call,
+                                row,
+                                optional,
+                                available,
+                                opt_calls,
+                                soon,
+                                future_needers,
+                                open_needers,
+                                sole,
+                                tick,
+                                e,
+                                last_need[after],
+                                chosen,
+                                chain,
+                                e if kind == WRITE else last_write,
                             ):  # (e)
                                 continue
                     child = stack[base + made]

@@ -372,8 +372,18 @@ def run(
                             producers[after] == 1
                             and last_need[after] > e
                             and _is_too_early(
-                                calls, slot_call, words, optional, available, opt_calls, soon,
-                                needers, sole, e, last_need[after], opt_calls[k],
+                                calls,
+                                slot_call,
+                                words,
+                                optional,
+                                available,
+                                opt_calls,
+                                soon,
+                                needers,
+                                sole,
+                                e,
+                                last_need[after],
+                                opt_calls[k],
                                 -1 if opt_calls[k] < 0 else calls[opt_calls[k], CHAIN],
                                 e if optional[k, OPT_KIND] == WRITE else last_write,
                             )
@@ -441,8 +451,19 @@ def run(
                         producers[after] == 1
                         and last_need[after] > e
                         and _is_too_early(
-                            calls, slot_call, words, optional, available, opt_calls, soon,
-                            needers, sole, e, last_need[after], c, calls[c, CHAIN],
+                            calls,
+                            slot_call,
+                            words,
+                            optional,
+                            available,
+                            opt_calls,
+                            soon,
+                            needers,
+                            sole,
+                            e,
+                            last_need[after],
+                            c,
+                            calls[c, CHAIN],
                             e if calls[c, KIND] == WRITE else last_write,
                         )
                     ):

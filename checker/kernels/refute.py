@@ -18,7 +18,18 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from checker.kernels.layout import CAS, END, GIVES, INFINITE, KIND, NEEDS, READ, REQUIRED, START, WRITE
+from checker.kernels.layout import (
+    CAS,
+    END,
+    GIVES,
+    INFINITE,
+    KIND,
+    NEEDS,
+    READ,
+    REQUIRED,
+    START,
+    WRITE,
+)
 
 NOTHING, NEVER_GIVEN, STALE, TWO_CAS, CHAIN_ORDER, CHAINS_CROSS = range(6)
 

@@ -282,7 +282,7 @@ class TestReplay:
             replay((other,), self.calls, CAS)
 
     def test_a_search_that_errs_gives_no_valid(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def erring(calls: Calls, model: Model, budget: Budget) -> Found:
+        def erring(calls: Calls, model: Model, budget: Budget, **_: Any) -> Found:
             return Found(verdict=Verdict.VALID, linearization=tuple(reversed(calls)))
 
         monkeypatch.setattr("checker.linearizable.search", erring)

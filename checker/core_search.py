@@ -1,0 +1,88 @@
+"""Whether a core has an order, asked of the compiled just-in-time search.
+
+Rules of this file:
+- The fast twin of `checker.exhaust.is_refuted`: the same question, the same answer, but `False`
+  where either took too long. Optional calls are counted exactly, and *elsewhere* (`Coarse`) may come
+  at any time, any number of times.
+- Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from checker.core import Core, projected
+from checker.kernels import layout
+from checker.kernels.breadth_first import GAVE_UP
+from checker.models.model import Coarse, Model, State
+from checker.problem import Problem, finish, kind_of
+from checker.race import BreadthFirst, OutOfMemory, Transitions
+from checker.state_graph import StateGraph
+
+_BYTES_MAX = 256 * 1024 * 1024
+_NO_END = -1
+
+
+def is_refuted(core: Core, model: Model, *, steps_max: int) -> bool:
+    """Whether the core certainly has no order; `False` also where that took too long."""
+    if not any(call.required for call in core.calls):
+        return False
+    problem, starts, jumps = _problem(core, model)
+    if problem is None:
+        return False
+    tracked = [k for k in range(len(problem.optional_calls)) if not jumps[k]]
+    search = BreadthFirst(
+        problem, Transitions(problem), tracked=tracked, keep_log=False, starts=starts
+    )
+    try:
+        code = search.advance(steps_max, _BYTES_MAX)
+    except OutOfMemory:
+        return False
+    assert code != GAVE_UP
+    return code == layout.INVALID
+
+
+def _problem(core: Core, model: Model) -> tuple[Problem | None, list[int], list[bool]]:
+    """Return the arrays of a core, the states it may start from, and which optional classes are
+    jumps to elsewhere."""
+    calls = projected(core, model)
+    actions = list(dict.fromkeys(action for _, action in calls))
+    kept = frozenset(actions)
+    universe: Sequence[State] = model.universe(kept) if isinstance(model, Coarse) else ()
+    if core.since is not None and not universe:
+        return None, [], []
+    graph = StateGraph(model, actions)
+    numbers = {action: number for number, action in enumerate(actions)}
+    kinds = [kind_of(action, model, graph, cls) for cls, action in enumerate(actions)]
+    starts = [graph.initial]
+    if core.since is not None:
+        starts = list(dict.fromkeys(graph.number(state) for state in universe))
+    count = len(calls) + bool(universe)
+    table = np.zeros((count, layout.CALL_COLUMNS), np.int32)
+    start, end = np.zeros(count, np.int64), np.full(count, _NO_END, np.int64)
+    at = 0
+    first = min(c.start for c, _ in calls)
+    if universe:  # first of all calls, optional: a jump to elsewhere
+        elsewhere = graph.number(universe[-1])
+        table[0, : layout.GIVES + 1] = (layout.WRITE, -1, elsewhere)
+        start[0] = first - 1
+        at = 1
+    # The positions of a core may be any; `finish` needs them in order and without negative ends.
+    for core_call, action in sorted(calls, key=lambda pair: pair[0].start):
+        kind, needs, gives, pure = kinds[numbers[action]]
+        table[at, : layout.GIVES + 1] = (kind, needs, gives)
+        table[at, layout.PURE] = pure
+        start[at] = core_call.start
+        end[at] = _NO_END if core_call.end is None else core_call.end
+        at += 1
+    required = np.array([0] * bool(universe) + [
+        int(c.required) for c, _ in sorted(calls, key=lambda pair: pair[0].start)
+    ], np.int32)  # fmt: skip
+    start, end = start - first + 1, np.where(end >= 0, end - first + 1, end)
+    problem = finish(table, start, end, np.arange(count, dtype=np.int32),
+                     states=len(graph.states), initial=graph.initial,
+                     classes=max(1, len(actions)), graph=graph, required=required)  # fmt: skip
+    jumps = [bool(universe) and 0 in members.tolist() for members in problem.optional_calls]
+    return problem, starts, jumps

@@ -1,0 +1,165 @@
+"""The proofs of verdicts: orders are played again, contradictions shrunk, certified and told.
+
+Rules of this file:
+- A `valid` whose order does not play through the plain model is a mistake of ours and raised as
+  such (`ReplayError`); a verdict never passes unproved.
+- An `invalid` is certified by a core that the independent verifier's exhaustion accepts. Where the
+  budget ends before one is found the verdict stands (it was found by an exhaustive search) without
+  a certificate, and the reason says so.
+- The story (`counterexample`) is a help: one that fails must not take the verdict with it.
+- Pure.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from checker import exhaust
+from checker.budget import Budget
+from checker.certificate import of_invalid
+from checker.columns import NEVER, Columns, Longs
+from checker.core import Core
+from checker.explain import explain
+from checker.meaning import Meaning
+from checker.models.model import Model
+from checker.parts import Found, Part
+from checker.replay import ReplayError, replay, replay_actions
+from checker.shrink import Shrinker
+from checker.verdict import Verdict
+
+if TYPE_CHECKING:
+    from checker.registers import RegisterCalls
+
+# So many calls are replayed as objects; longer ones without (the same plain model).
+OBJECTS_MAX = 2000
+_NEAR_POSITIONS = 8000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proofs:
+    """What a result rests on besides the orders of its keys: of the first invalid key."""
+
+    counterexample: dict[str, Any] | None = None
+    certificate: dict[str, Any] | None = None
+
+
+def prove(
+    parts: list[Part], columns: Columns, model: Model, meaning: Meaning, budget: Budget
+) -> Proofs:
+    """Replay every order; certify and tell the first contradiction."""
+    proofs = Proofs()
+    replayer = Replayer(columns, model, meaning)
+    first = True
+    for part in parts:
+        found = part.found
+        if found is None:
+            continue
+        if found.verdict is Verdict.VALID:
+            replayer.replay(part, found)
+        elif found.verdict is Verdict.INVALID and first:
+            first = False
+            proofs = _refuted(part, found, columns, model, meaning, budget)
+    return proofs
+
+
+class Replayer:
+    """Plays orders through the plain model, without an object for each call where it can."""
+
+    def __init__(self, columns: Columns, model: Model, meaning: Meaning) -> None:
+        self.columns = columns
+        self.model = model
+        self.meaning = meaning
+
+    @cached_property
+    def registers(self) -> tuple[RegisterCalls, Longs] | None:
+        """The calls of all registers and, for each row, where among them its call is (or -1)."""
+        from checker.registers import register_calls
+
+        calls = register_calls(self.columns, self.model, self.meaning)
+        if calls is None:
+            return None
+        place = np.full(len(self.columns), -1, np.int64)
+        place[calls.row] = np.arange(len(calls.row))
+        return calls, place
+
+    def replay(self, part: Part, found: Found) -> None:
+        """Raise `ReplayError` if the order that was found is none."""
+        assert found.order is not None
+        if len(part) > OBJECTS_MAX and self.registers is not None:
+            self._replay_register(part, found.order, *self.registers)
+            return
+        calls = {call.index: call for call in part.calls}
+        unknown = [row for row in found.order.tolist() if row not in calls]
+        if unknown:
+            raise ReplayError(f"operation {unknown[0]} is not one of those to be ordered")
+        replay([calls[row] for row in found.order.tolist()], part.calls, self.model)
+
+    def _replay_register(
+        self, part: Part, order: Longs, calls: RegisterCalls, place: Longs
+    ) -> None:
+        from checker.registers import actions_of
+
+        mine = place[part.rows]
+        mine = mine[mine >= 0]
+        asked = calls.row[mine[calls.end[mine] != NEVER]]
+        if len(np.unique(order)) != len(order) or not np.isin(order, calls.row[mine]).all():
+            raise ReplayError("an operation is in an order twice, or is not one to be ordered")
+        if not np.isin(asked, order).all():
+            raise ReplayError("an operation is not ordered")
+        placed = place[order]
+        replay_actions(actions_of(calls, placed, self.columns), calls.start[placed].tolist(),
+                       calls.end[placed].tolist(), self.model)  # fmt: skip
+
+
+def _refuted(
+    part: Part, found: Found, columns: Columns, model: Model, meaning: Meaning, budget: Budget
+) -> Proofs:
+    core = _core(part, found, columns, model, budget)
+    certificate = None
+    if core is not None:
+        certificate = of_invalid(model, meaning, part.key, core, columns, found.cycle)
+    try:
+        counterexample = explain(part, found, core, columns, model, budget)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the verdict stands)
+        counterexample = {
+            "key": part.key,
+            "summary": f"No order explains all of {part.key or 'the'} operations "
+            f"(the explanation failed: {type(error).__name__}: {error}).",
+            "last_valid_operations": 0,
+            "final_states": [],
+            "operations": [],
+        }
+    return Proofs(counterexample=counterexample, certificate=certificate)
+
+
+def _refuter() -> Callable[..., bool]:
+    """Return the compiled search if it is in memory, else its slow twin."""
+    if "checker.core_search" in sys.modules:
+        from checker import core_search
+
+        return core_search.is_refuted
+    return exhaust.is_refuted
+
+
+def _core(part: Part, found: Found, columns: Columns, model: Model, budget: Budget) -> Core | None:
+    """Shrink the contradiction: at first with the calls near it, where there are many, then all."""
+    shrinker = Shrinker(model, budget, _refuter())
+    until = None if found.until is None else int(columns.end[found.until])
+    if found.hint:
+        hint = part.calls_at(np.array(sorted(found.hint), np.int64))
+        core = shrinker.of_hint(hint, until=until, elements=found.elements)
+        if core is not None:
+            return core
+    if until is not None and len(part) > OBJECTS_MAX:
+        near = part.calls_at(part.rows_before(until, until - _NEAR_POSITIONS))
+        core = shrinker.of_window(near, until=until, length_max=_NEAR_POSITIONS)
+        if core is not None:
+            return core
+    calls = part.calls if until is None else part.calls_at(part.rows_before(until))
+    return shrinker.of_all(calls, until=until)
