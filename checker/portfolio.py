@@ -50,7 +50,7 @@ class Runner:
     name: str
     beam: int | None  # `None`: depth first
     turn: int
-    growth: float = 2.0
+    growth: float = 3.0
     tracked: set[int] = field(default_factory=set)
     keep_log: bool = False
     search: DepthFirst | BreadthFirst | None = None
@@ -65,12 +65,14 @@ class Race:
         self.transitions = Transitions(problem)
         size = max(1, len(problem.calls))
         every = set(range(len(problem.optional_calls)))
+        # First turns in steps a call, from what hard histories were seen to take (docs/results.md):
+        # a step depth first is several times cheaper than extending a configuration.
         self.runners = [
-            Runner("depth-first", None, 8 * size + 2000),
-            Runner("just-in-time", ALL, 4 * size + 2000),
-            Runner("beam-8", 8, 40 * size + 2000, tracked=set(every), keep_log=True),
-            Runner("beam-64", 64, 40 * size + 2000, tracked=set(every), keep_log=True),
-            Runner("beam-512", 512, 40 * size + 2000, tracked=set(every), keep_log=True),
+            Runner("depth-first", None, 120 * size + 5000),
+            Runner("just-in-time", ALL, 20 * size + 5000),
+            Runner("beam-8", 8, 20 * size + 5000, tracked=set(every), keep_log=True),
+            Runner("beam-64", 64, 60 * size + 5000, tracked=set(every), keep_log=True),
+            Runner("beam-512", 512, 200 * size + 5000, tracked=set(every), keep_log=True),
         ]
         self.steps = 0
         self.furthest = 0
@@ -83,20 +85,14 @@ class Race:
 
     def run(self, budget: Budget) -> Answer:
         """Go on until somebody answers or the budget is spent."""
-        rounds = 0
         while True:
-            # Beams join one by one: they are for histories that the first two do not decide.
-            running = [r for r in self.runners[: 2 + rounds] if not r.done]
+            running = [runner for runner in self.runners if not runner.done]
             if not running:
-                if rounds < len(self.runners):
-                    rounds += 1
-                    continue
                 return self._unknown(Spent.MEMORY, "race")
             for runner in running:
                 answer = self._turn(runner, budget)
                 if answer is not None:
                     return answer
-            rounds += 1
 
     def _turn(self, runner: Runner, budget: Budget) -> Answer | None:
         left = runner.turn

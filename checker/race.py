@@ -14,11 +14,13 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from checker.columns import Ints
 from checker.kernels import breadth_first as bfs
 from checker.kernels import depth_first as dfs
-from checker.kernels import layout
+from checker.kernels import fronts, layout, retell
 from checker.kernels.chains import chains, soon_of
 from checker.kernels.layout import CAS, GIVES, KIND, NEEDS, READ, REQUIRED, WRITE
+from checker.kernels.visited import rehash_visited
 from checker.problem import Problem
 
 ALL = 1 << 40  # a beam as wide as it takes
@@ -62,9 +64,9 @@ class Transitions:
         return self.keys.nbytes + self.values.nbytes
 
 
-def _words_for(problem: Problem, columns: int) -> tuple[np.ndarray, int]:
+def _words_for(problem: Problem) -> tuple[np.ndarray, int]:
     """Lay out a configuration: slots first, then a counter for each optional class."""
-    optional = np.zeros((len(problem.optional), columns), np.int32)
+    optional = np.zeros((len(problem.optional), layout.OPTIONAL_COLUMNS), np.int32)
     word, shift = max(1, math.ceil(problem.slots / 64)), 0
     first = word
     for k, (kind, needs, gives) in enumerate(problem.optional.tolist()):
@@ -82,7 +84,7 @@ class DepthFirst:
     def __init__(self, problem: Problem, transitions: Transitions) -> None:
         self.problem = problem
         self.transitions = transitions
-        self.optional, width = _words_for(problem, dfs.OPTIONAL_COLUMNS)
+        self.optional, width = _words_for(problem)
         calls, events = problem.calls, problem.events
         self.available = np.zeros(len(self.optional), np.int32)
         self.has_reigns = not problem.has_table
@@ -150,7 +152,7 @@ class DepthFirst:
             self.frame_words = np.concatenate([self.frame_words, np.zeros_like(self.frame_words)])
         if 2 * (int(self.control[dfs.VISITED]) + 1) > len(self.visited):
             larger = np.zeros((4 * len(self.visited), self.visited.shape[1]), np.uint64)
-            dfs.rehash_visited(self.visited, larger)
+            rehash_visited(self.visited, larger)
             self.visited = larger
 
     def linearization(self) -> list[int]:
@@ -179,9 +181,9 @@ class BreadthFirst:
     ) -> None:
         self.problem = problem
         self.transitions = transitions
-        self.optional, width = _words_for(problem, bfs.OPTIONAL_COLUMNS)
+        self.optional, width = _words_for(problem)
         for k in tracked:
-            self.optional[k, bfs.OPT_TRACKED] = 1
+            self.optional[k, layout.OPT_TRACKED] = 1
         self.width = width
         self.available = np.zeros(len(self.optional), np.int32)
         # What reigns once is not known where the history may begin in any state.
@@ -193,16 +195,16 @@ class BreadthFirst:
         self.masks = np.zeros((3, max(1, math.ceil(problem.slots / 64))), np.uint64)
         room = max(_ROOM_AT_FIRST, len(starts))
         self.front = np.zeros((room, width + 3), np.uint64)
-        self.front[: len(starts), width + bfs.AT_STATE] = starts
-        self.front[: len(starts), width + bfs.AT_LOG] = NO_LOG
+        self.front[: len(starts), width + fronts.AT_STATE] = starts
+        self.front[: len(starts), width + fronts.AT_LOG] = NO_LOG
         self.next_front = np.zeros((room, width + 3), np.uint64)
-        self.stack = np.zeros((room, width + bfs.EXTRA_WORDS), np.uint64)
+        self.stack = np.zeros((room, width + fronts.EXTRA_WORDS), np.uint64)
         self.seen_rows = np.zeros((room, width + 3), np.uint64)
         self.emitted = np.zeros((4 * room, 2), np.int64)
         self.seen = np.zeros((4 * room, 2), np.int64)
         self.heads = np.zeros(4 * room, np.int64)
         self.links = np.zeros(room, np.int64)
-        self.log = np.zeros((room if keep_log else 0, bfs.LOG_COLUMNS), np.int64)
+        self.log = np.zeros((room if keep_log else 0, retell.LOG_COLUMNS), np.int64)
         states = problem.states + 1
         self.wanted = np.zeros(states, np.int64)
         self.open_producers = np.zeros((states, 2), np.int64)
@@ -273,18 +275,18 @@ class BreadthFirst:
         room = self.problem.slots + len(self.optional) + 4
         while control[bfs.STACK] + 1 + room > len(self.stack):
             self.stack = _doubled(self.stack)
-        made = int(control[bfs.NEXT_FRONT])
+        made = int(control[fronts.NEXT_FRONT])
         if made + 2 > len(self.next_front):
             self.next_front = _doubled(self.next_front)
         if 2 * (made + 2) > len(self.emitted):
             self.emitted = np.zeros((4 * len(self.emitted), 2), np.int64)
-            bfs.rebuild(self.emitted, self.next_front, made, self.width, epoch)
+            fronts.rebuild(self.emitted, self.next_front, made, self.width, epoch)
         seen = int(control[bfs.SEEN])
         if seen + 1 > len(self.seen_rows):
             self.seen_rows = _doubled(self.seen_rows)
         if 2 * (seen + 1) > len(self.seen):
             self.seen = np.zeros((4 * len(self.seen), 2), np.int64)
-            bfs.rebuild(self.seen, self.seen_rows, seen, self.width, epoch)
+            fronts.rebuild(self.seen, self.seen_rows, seen, self.width, epoch)
         while 4 * made > len(self.heads):
             self.heads = _doubled(self.heads)
         while made > len(self.links):
@@ -298,9 +300,9 @@ class BreadthFirst:
         """After `VALID`: the optional classes of which more was used than there was."""
         uses: dict[int, list[int]] = {}
         for at in self._chain().tolist():
-            if self.log[at, bfs.LOG_CALL] < 0:
-                k = int(~self.log[at, bfs.LOG_CALL])
-                uses.setdefault(k, []).append(int(self.log[at, bfs.LOG_EVENT]))
+            if self.log[at, retell.LOG_CALL] < 0:
+                k = int(~self.log[at, retell.LOG_CALL])
+                uses.setdefault(k, []).append(int(self.log[at, retell.LOG_EVENT]))
         over = []
         for k, events in uses.items():
             members = self.problem.optional_calls[k]
@@ -317,7 +319,7 @@ class BreadthFirst:
             return None
         problem, table = self.problem, self.transitions
         order = np.zeros(len(problem.calls) + 1, np.int32)
-        count = bfs.retold(
+        count = retell.retold(
             problem.calls, problem.events, self.optional, table.keys, table.values,
             problem.classes, problem.initial, self.log, self._chain(), order,
             np.full(problem.slots, -1, np.int32),
@@ -331,7 +333,7 @@ class BreadthFirst:
         at = int(self.control[bfs.LAST_LOG])
         while at != NO_LOG:
             places.append(at)
-            at = int(self.log[at, bfs.LOG_PARENT])
+            at = int(self.log[at, retell.LOG_PARENT])
         return np.array(places[::-1], np.int64)
 
 
@@ -348,7 +350,7 @@ def _single_calls(problem: Problem) -> np.ndarray:
 
 def _unfolded(problem: Problem, optional: np.ndarray, logged: np.ndarray) -> list[int]:
     ordered = np.empty_like(logged)
-    first = dfs.unfolded(logged, problem.calls, optional, ordered)
+    first = retell.unfolded(logged, problem.calls, optional, ordered)
     assert first == 0
     return _resolved(problem, ordered).tolist()  # type: ignore[no-any-return]
 
@@ -359,7 +361,8 @@ def _resolved(problem: Problem, ordered: np.ndarray) -> np.ndarray:
     for k, members in enumerate(problem.optional_calls):
         uses = np.nonzero(ordered == ~k)[0]
         calls[uses] = members[: len(uses)]
-    return problem.row[calls]
+    rows: Ints = problem.row[calls]
+    return rows
 
 
 def _reigns(problem: Problem) -> tuple[np.ndarray, ...]:

@@ -44,13 +44,13 @@ class StateGraph:
         after = self.model.step(self.states[state], self.actions[cls])
         return NOT_ALLOWED if after is None else self.number(after)
 
-    def graph(self, states_max: int = 1000) -> nx.MultiDiGraph:
+    def graph(self, states_max: int = 1000) -> nx.MultiDiGraph[int]:
         """Return what can be reached as a graph: a node a state, an edge an action.
 
         At most `states_max` states are looked at; the graph's attribute `complete` says whether
         that was all of them.
         """
-        drawn: nx.MultiDiGraph = nx.MultiDiGraph()
+        drawn: nx.MultiDiGraph[int] = nx.MultiDiGraph()
         waiting, seen = [self.initial], {self.initial}
         complete = True
         while waiting:

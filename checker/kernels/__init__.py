@@ -48,6 +48,6 @@ def are_compiled() -> bool:
     return (FOLDER / MARK).exists()
 
 
-import numba  # noqa: E402  (its setting has to stand before any kernel is imported)
+from numba.core import config  # noqa: E402  (its setting must stand before a kernel is imported)
 
-numba.config.CACHE_DIR = str(FOLDER)
+config.CACHE_DIR = str(FOLDER)

@@ -21,12 +21,13 @@ from checker.kernels.chains import chains, soon_of
 from checker.kernels.layout import (
     CALL_COLUMNS,
     CAS,
+    EMPTY,
     GIVES,
-    INFINITE,
     INVALID,
     KIND,
     LOOK,
     NEEDS,
+    OPTIONAL_COLUMNS,
     PURE,
     READ,
     REFUSED,
@@ -34,9 +35,10 @@ from checker.kernels.layout import (
     VALID,
     WANTS_ROOM,
     WRITE,
-    EMPTY,
 )
 from checker.kernels.refute import CHAIN_ORDER, CHAINS_CROSS, NOTHING, refute
+from checker.kernels.retell import unfolded
+from checker.kernels.visited import rehash_visited
 
 # Columns of `answers`, a row an object.
 CODE, ORDERED, FURTHEST, STEPS, FOUND = range(5)
@@ -103,7 +105,7 @@ def _look_at(
     slots = assign_slots(calls, events)
     effects, members, stops = group_optional(calls)
     optionals = effects.shape[0]
-    optional = np.zeros((optionals, dfs.OPTIONAL_COLUMNS), np.int32)
+    optional = np.zeros((optionals, OPTIONAL_COLUMNS), np.int32)
     opt_calls = np.full(optionals, -1, np.int32)
     word, shift = max(1, (slots + 63) // 64), 0
     width = word
@@ -162,7 +164,7 @@ def _look_at(
             frame_words = more_words
         if 2 * (control[dfs.VISITED] + 1) > visited.shape[0]:
             larger = np.zeros((4 * visited.shape[0], visited.shape[1]), np.uint64)
-            dfs.rehash_visited(visited, larger)
+            rehash_visited(visited, larger)
             visited = larger
     answer[CODE] = code
     answer[STEPS] = control[dfs.STEPS]
@@ -174,7 +176,7 @@ def _look_at(
         return
     ordered = control[dfs.ORDERED]
     plain = np.empty(ordered, np.int32)
-    dfs.unfolded(logged[:ordered], calls, optional, plain)
+    unfolded(logged[:ordered], calls, optional, plain)
     used = np.zeros(optionals, np.int32)
     for at in range(ordered):
         c = plain[at]

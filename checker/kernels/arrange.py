@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from checker.kernels.layout import END, GIVES, INFINITE, KIND, NEEDS, REQUIRED, SLOT, START
+from checker.kernels.layout import END, GIVES, INFINITE, KIND, NEEDS, SLOT, START
 
 _DENSE = 8  # so many positions for each one used are still worth an array
 

@@ -23,6 +23,18 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, uint64
 
+from checker.kernels.fronts import (
+    AT_LAST_WRITE,
+    AT_LOG,
+    AT_ROOT,
+    AT_STATE,
+    EXTRA_WORDS,
+    NEXT_FRONT,
+    emit,
+    find,
+    narrow,
+    thin,
+)
 from checker.kernels.layout import (
     CAS,
     CHAIN,
@@ -35,6 +47,12 @@ from checker.kernels.layout import (
     LOOK,
     NEEDS,
     NOT_ALLOWED,
+    OPT_GIVES,
+    OPT_KIND,
+    OPT_NEEDS,
+    OPT_SHIFT,
+    OPT_TRACKED,
+    OPT_WORD,
     PURE,
     READ,
     REFUSED,
@@ -50,209 +68,25 @@ from checker.kernels.layout import (
     drop,
     has,
     is_alike,
-    mix,
     put,
     step,
+    used_of,
 )
+from checker.kernels.retell import LOG_CALL, LOG_EVENT, LOG_PARENT
 
 GAVE_UP = 5
 
 # Places in `control`.
+# The first is `NEXT_FRONT` (`fronts`).
 (
-    PHASE, EVENT, FRONT, NEXT_FRONT, CURSOR, STACK, SEEN, STEPS, STEPS_MAX, TICK, LOGGED,
-    WANTED_STATE, WANTED_CLASS, BEAM, DROPPED, WIDEST, LAST_LOG, KEEP_LOG,
-) = range(18)  # fmt: skip
+    PHASE, EVENT, FRONT, CURSOR, STACK, SEEN, STEPS, STEPS_MAX, TICK, LOGGED, WANTED_STATE,
+    WANTED_CLASS, BEAM, DROPPED, WIDEST, LAST_LOG, KEEP_LOG,
+) = range(1, 18)  # fmt: skip
 CONTROL_SIZE = 18
 
 NEXT_EVENT, EXPAND, SWAP = 0, 1, 2
 
-# Columns of `optional`: like those of `depth_first`, and whether the class is counted at all.
-OPT_KIND, OPT_NEEDS, OPT_GIVES, OPT_WORD, OPT_SHIFT, OPT_MASK, OPT_TRACKED = range(7)
-OPTIONAL_COLUMNS = 7
-
-# A configuration is a row of words: `width` words of bits and counts, then these. The stack has
-# one more word: whether the row is as it was before this return (a root).
-AT_STATE, AT_LAST_WRITE, AT_LOG, AT_ROOT = 0, 1, 2, 3
-EXTRA_WORDS = 4
-
-# Columns of `log`.
-LOG_PARENT, LOG_CALL, LOG_EVENT = 0, 1, 2
-LOG_COLUMNS = 3
-
-_CHAIN_LOOKS_MAX = 48  # how many of a bucket are compared for (g)
 _BEAM_SLACK = 16
-
-
-@njit(cache=True, inline="always")
-def _popcount(x):
-    x = x - ((x >> uint64(1)) & uint64(0x5555555555555555))
-    x = (x & uint64(0x3333333333333333)) + ((x >> uint64(2)) & uint64(0x3333333333333333))
-    x = (x + (x >> uint64(4))) & uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((x * uint64(0x0101010101010101)) >> uint64(56))
-
-
-@njit(cache=True, inline="always")
-def _count(row, optional, k):
-    word = row[optional[k, OPT_WORD]]
-    return np.int64((word >> uint64(optional[k, OPT_SHIFT])) & uint64(optional[k, OPT_MASK]))
-
-
-@njit(cache=True, inline="always")
-def _hash(row, width):
-    h = mix(row[width + AT_STATE], uint64(width))
-    for w in range(width):
-        h = mix(row[w], h)
-    return h
-
-
-@njit(cache=True)
-def _find(table, rows, row, width, epoch):
-    """Return the place in `table` of a row alike in bits, counts and state, or of a free one."""
-    mask = table.shape[0] - 1
-    place = np.int64(_hash(row, width) & uint64(mask))
-    while table[place, 0] == epoch:
-        other = rows[table[place, 1]]
-        same = other[width + AT_STATE] == row[width + AT_STATE]
-        if same:
-            for w in range(width):
-                if other[w] != row[w]:
-                    same = False
-                    break
-        if same:
-            return place
-        place = (place + 1) & mask
-    return place
-
-
-@njit(cache=True)
-def rebuild(table, rows, count, width, epoch):
-    """Put `count` rows into an empty table."""
-    for at in range(count):
-        place = _find(table, rows, rows[at], width, epoch)
-        table[place, 0] = epoch
-        table[place, 1] = at
-
-
-@njit(cache=True)
-def _emit(table, rows, control, row, width, epoch):
-    """Put a row into the next front, or its last write if that is later than what is there."""
-    place = _find(table, rows, row, width, epoch)
-    if table[place, 0] == epoch:
-        there = rows[table[place, 1]]
-        if row[width + AT_LAST_WRITE] > there[width + AT_LAST_WRITE]:
-            there[width + AT_LAST_WRITE] = row[width + AT_LAST_WRITE]
-            there[width + AT_LOG] = row[width + AT_LOG]
-        return
-    at = control[NEXT_FRONT]
-    table[place, 0] = epoch
-    table[place, 1] = at
-    for w in range(width + 3):
-        rows[at, w] = row[w]
-    control[NEXT_FRONT] = at + 1
-
-
-@njit(cache=True)
-def _dominates(better, worse, equal, more, less, optional, slot_words, width):
-    """(g) for two rows of the same state."""
-    if better[width + AT_LAST_WRITE] < worse[width + AT_LAST_WRITE]:
-        return False
-    for w in range(slot_words):
-        if (better[w] ^ worse[w]) & equal[w]:
-            return False
-        if worse[w] & more[w] & ~better[w]:
-            return False
-        if better[w] & less[w] & ~worse[w]:
-            return False
-    for k in range(optional.shape[0]):
-        if optional[k, OPT_TRACKED] and _count(better, optional, k) > _count(worse, optional, k):
-            return False
-    return True
-
-
-@njit(cache=True)
-def _thin(rows, count, masks, heads, links, optional, slot_words, width):
-    """Strike rows that others dominate (g); return how many are left, in their order."""
-    equal, more, less = masks[0], masks[1], masks[2]
-    size = 64
-    while size < 2 * count:
-        size *= 2
-    heads[:size] = -1
-    for at in range(count):
-        h = mix(rows[at, width + AT_STATE], uint64(1))
-        for w in range(slot_words):
-            h = mix(rows[at, w] & equal[w], h)
-        bucket = np.int64(h & uint64(size - 1))
-        other = heads[bucket]
-        previous = -1
-        looks = 0
-        struck = False
-        while other >= 0 and looks < _CHAIN_LOOKS_MAX:
-            looks += 1
-            following = links[other]
-            if rows[other, width + AT_STATE] == rows[at, width + AT_STATE]:
-                if _dominates(
-                    rows[other], rows[at], equal, more, less, optional, slot_words, width
-                ):
-                    struck = True
-                    break
-                if _dominates(
-                    rows[at], rows[other], equal, more, less, optional, slot_words, width
-                ):
-                    links[other] = -2  # struck
-                    if previous < 0:
-                        heads[bucket] = following
-                    else:
-                        links[previous] = following
-                    other = following
-                    continue
-            previous = other
-            other = following
-        if struck:
-            links[at] = -2
-        else:
-            links[at] = heads[bucket]
-            heads[bucket] = at
-    left = 0
-    for at in range(count):
-        if links[at] != -2:
-            if left != at:
-                for w in range(width + 3):
-                    rows[left, w] = rows[at, w]
-            left += 1
-    return left
-
-
-@njit(cache=True)
-def _narrow(rows, count, beam, masks, optional, slot_words, width):
-    """Keep the `beam` most promising rows: duties done, writes in hand, little optional used."""
-    duties, less = masks[0] | masks[1], masks[2]
-    score = np.empty(count, np.int64)
-    histogram = np.zeros(1024, np.int64)
-    for at in range(count):
-        z = 512
-        for w in range(slot_words):
-            z += _popcount(rows[at, w] & duties[w]) - _popcount(rows[at, w] & less[w])
-        for k in range(optional.shape[0]):
-            if optional[k, OPT_TRACKED]:
-                z -= 3 * _count(rows[at], optional, k)
-        z = min(max(z, 0), 1023)
-        score[at] = z
-        histogram[z] += 1
-    left = beam
-    cut = 1023
-    while cut > 0 and left - histogram[cut] >= 0:
-        left -= histogram[cut]
-        cut -= 1
-    kept = 0
-    for at in range(count):
-        if score[at] < cut or (score[at] == cut and left <= 0):
-            continue
-        if score[at] == cut:
-            left -= 1
-        for w in range(width + 3):
-            rows[kept, w] = rows[at, w]
-        kept += 1
-    return kept
 
 
 @njit(cache=True, nogil=True)
@@ -365,13 +199,13 @@ def run(
                     row[w] = stack[top - 1, w]
                 if has(row, slot):
                     drop(row, slot)
-                    _emit(emitted, next_front, control, row, width, epoch)
+                    emit(emitted, next_front, control, row, width, epoch)
                     control[STACK] = top - 1
                     continue
                 state = np.int64(row[width + AT_STATE])
                 last_write = np.int64(row[width + AT_LAST_WRITE])
                 # Seen at this return already, with as late a last write?
-                place = _find(seen, seen_rows, row, width, epoch)
+                place = find(seen, seen_rows, row, width, epoch)
                 if seen[place, 0] == epoch:
                     there = seen_rows[seen[place, 1]]
                     if row[width + AT_LAST_WRITE] <= there[width + AT_LAST_WRITE]:
@@ -415,7 +249,7 @@ def run(
                         continue
                     kind = optional[k, OPT_KIND]
                     if optional[k, OPT_TRACKED]:
-                        left = available[k] - _count(row, optional, k)
+                        left = available[k] - used_of(row, optional, k)
                     else:
                         left = 1 << 20
                     if left <= 0:
@@ -436,7 +270,7 @@ def run(
                 for candidate in range(slots + optionals):
                     if candidate < slots:
                         c = slot_call[candidate]
-                        if c < 0 or calls[c, PURE] and c != barrier or has(row, candidate):
+                        if c < 0 or (calls[c, PURE] and c != barrier) or has(row, candidate):
                             continue
                         kind, needs, gives = calls[c, KIND], calls[c, NEEDS], calls[c, GIVES]
                         if c != barrier:
@@ -467,7 +301,7 @@ def run(
                         k = candidate - slots
                         if available[k] == 0:
                             continue
-                        if optional[k, OPT_TRACKED] and _count(row, optional, k) >= available[k]:
+                        if optional[k, OPT_TRACKED] and used_of(row, optional, k) >= available[k]:
                             continue
                         kind, needs = optional[k, OPT_KIND], optional[k, OPT_NEEDS]
                         gives = optional[k, OPT_GIVES]
@@ -568,7 +402,7 @@ def run(
                     seen[place, 1] = at
                     control[SEEN] = at + 1
                 if row[width + AT_ROOT] == uint64(1) and calls[barrier, REQUIRED] == 0:
-                    _emit(emitted, next_front, control, row, width, epoch)  # it lapses
+                    emit(emitted, next_front, control, row, width, epoch)  # it lapses
                 elif (
                     row[width + AT_ROOT] == uint64(1)
                     and calls[barrier, KIND] == WRITE
@@ -585,7 +419,7 @@ def run(
                             waiting += open_needers[given, 1]
                         lost = left == 1 and waiting > 0
                     if not lost:
-                        _emit(emitted, next_front, control, row, width, epoch)
+                        emit(emitted, next_front, control, row, width, epoch)
                 # The first successor takes this row's place.
                 if made > 0:
                     for w in range(width + EXTRA_WORDS):
@@ -609,9 +443,9 @@ def run(
             for group in range(3):
                 drop(masks[group], s)
             if count > 1:
-                count = _thin(next_front, count, masks, heads, links, optional, slot_words, width)
+                count = thin(next_front, count, masks, heads, links, optional, slot_words, width)
             if count > beam:
-                count = _narrow(next_front, count, beam, masks, optional, slot_words, width)
+                count = narrow(next_front, count, beam, masks, optional, slot_words, width)
                 control[DROPPED] = 1
             if count > control[WIDEST]:
                 control[WIDEST] = count
@@ -658,67 +492,6 @@ def _is_too_early(
             continue
         if (chain >= 0 and calls[c, CHAIN] == chain) or not optional[k, OPT_TRACKED]:
             continue
-        if _count(row, optional, k) == 0:
+        if used_of(row, optional, k) == 0:
             return True
     return False
-
-
-@njit(cache=True)
-def retold(calls, events, optional, keys, values, classes, initial, log, chain, order, slot_call):
-    """Play a chain of logged steps (places in `log`, first to last); fill `order` as `depth_first`.
-
-    Return how many entries it has, or -1 if the chain does not fit.
-    """
-    total = calls.shape[0]
-    slots = slot_call.shape[0]
-    words = np.zeros((slots + 63) // 64 + 1, np.uint64)
-    slot_call[:] = -1
-    state = initial
-    ordered = 0
-    at = 0
-    for e in range(events.shape[0]):
-        c = events[e]
-        if c >= 0:
-            if calls[c, END] == INFINITE:
-                continue
-            s = calls[c, SLOT]
-            slot_call[s] = c
-            if calls[c, PURE] and step(calls[c, KIND], calls[c, NEEDS], calls[c, GIVES], state,
-                                       keys, values, classes) >= 0:  # fmt: skip
-                put(words, s)
-                order[ordered] = c
-                ordered += 1
-            continue
-        while at < chain.shape[0] and log[chain[at], LOG_EVENT] == e:
-            c = log[chain[at], LOG_CALL]
-            if c < 0:
-                state = step(optional[~c, OPT_KIND], optional[~c, OPT_NEEDS],
-                             optional[~c, OPT_GIVES], state, keys, values, classes)  # fmt: skip
-            else:
-                state = step(calls[c, KIND], calls[c, NEEDS], calls[c, GIVES], state,
-                             keys, values, classes)  # fmt: skip
-                put(words, calls[c, SLOT])
-            if state < 0:
-                return -1
-            order[ordered] = c
-            ordered += 1
-            at += 1
-            for s in range(slots):
-                c = slot_call[s]
-                if c < 0 or not calls[c, PURE] or has(words, s):
-                    continue
-                if step(calls[c, KIND], calls[c, NEEDS], calls[c, GIVES], state,
-                        keys, values, classes) >= 0:  # fmt: skip
-                    put(words, s)
-                    order[ordered] = c
-                    ordered += 1
-        c = ~events[e]
-        s = calls[c, SLOT]
-        if not has(words, s) and calls[c, REQUIRED]:
-            if calls[c, KIND] != WRITE:
-                return -1
-            order[ordered] = c + total
-            ordered += 1
-        drop(words, s)
-        slot_call[s] = -1
-    return ordered

@@ -32,7 +32,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit, uint64
 
 from checker.kernels.layout import (
@@ -47,6 +46,11 @@ from checker.kernels.layout import (
     LOOK,
     NEEDS,
     NOT_ALLOWED,
+    OPT_GIVES,
+    OPT_KIND,
+    OPT_NEEDS,
+    OPT_SHIFT,
+    OPT_WORD,
     PURE,
     READ,
     REFUSED,
@@ -61,10 +65,11 @@ from checker.kernels.layout import (
     drop,
     has,
     is_alike,
-    mix,
     put,
     step,
+    used_of,
 )
+from checker.kernels.visited import is_known
 
 # Places in `control`: where the search stands. All start at 0.
 (
@@ -78,60 +83,6 @@ ADVANCE, BLOCKED, CHOOSE, CLOSE = 0, 1, 2, 3
 # Columns of `frames`.
 FRAME_EVENT, FRAME_STATE, FRAME_NEXT, FRAME_ORDERED, FRAME_LAST_WRITE = range(5)
 FRAME_COLUMNS = 5
-
-# Columns of `optional`: the classes of optional calls. A count is kept in some bits of a word.
-OPT_KIND, OPT_NEEDS, OPT_GIVES, OPT_WORD, OPT_SHIFT, OPT_MASK = range(6)
-OPTIONAL_COLUMNS = 6
-
-
-@njit(cache=True, inline="always")
-def _used(words, optional, k):
-    word = words[optional[k, OPT_WORD]]
-    return np.int64((word >> uint64(optional[k, OPT_SHIFT])) & uint64(optional[k, OPT_MASK]))
-
-
-@njit(cache=True, inline="always")
-def _is_known(visited, words, event, state, overtaken):
-    """Whether a configuration is in the table; it is afterwards. The table has room."""
-    width = words.shape[0]
-    tag = (uint64(event + 1) << uint64(32)) | uint64(state)
-    h = mix(tag, uint64(overtaken))
-    for w in range(width):
-        h = mix(words[w], h)
-    mask = visited.shape[0] - 1
-    place = np.int64(h & uint64(mask))
-    while visited[place, width] != uint64(0):
-        if visited[place, width] == tag and visited[place, width + 1] == uint64(overtaken):
-            same = True
-            for w in range(width):
-                if visited[place, w] != words[w]:
-                    same = False
-                    break
-            if same:
-                return True
-        place = (place + 1) & mask
-    for w in range(width):
-        visited[place, w] = words[w]
-    visited[place, width] = tag
-    visited[place, width + 1] = uint64(overtaken)
-    return False
-
-
-@njit(cache=True)
-def rehash_visited(old, new):
-    """Move all configurations into a larger table."""
-    width = old.shape[1] - 2
-    mask = new.shape[0] - 1
-    for row in range(old.shape[0]):
-        if old[row, width] != uint64(0):
-            h = mix(old[row, width], old[row, width + 1])
-            for w in range(width):
-                h = mix(old[row, w], h)
-            place = np.int64(h & uint64(mask))
-            while new[place, width] != uint64(0):
-                place = (place + 1) & mask
-            for w in range(width + 2):
-                new[place, w] = old[row, w]
 
 
 @njit(cache=True, inline="always")
@@ -180,7 +131,7 @@ def _is_too_early(
             continue
         if (chain >= 0 and calls[c, CHAIN] == chain) or c == chosen:
             continue
-        if _used(words, optional, k) == 0:
+        if used_of(words, optional, k) == 0:
             return True
     return False
 
@@ -199,7 +150,7 @@ def run(
     and the earliest of another chain; `opt_calls` the call of each optional class of one. After
     `VALID` the first `ORDERED` entries of `order`
     are a linearization: calls, ``~k`` for the next call of optional class k, and n + c for a write
-    that was absorbed by the last one before it (n is the number of calls): see `unfolded`.
+    that was absorbed by the last one before it (n is the number of calls): see `checker.kernels.retell`.
     """
     slots = slot_call.shape[0]
     optionals = optional.shape[0]
@@ -259,7 +210,7 @@ def run(
                 code = WANTS_ROOM
                 break
             overtaken = _overtaken(calls, slot_call, words, last_write)
-            if not _is_known(visited, words, e, state, overtaken):
+            if not is_known(visited, words, e, state, overtaken):
                 control[VISITED] += 1
                 frames[depth, FRAME_EVENT] = e
                 frames[depth, FRAME_STATE] = state
@@ -331,7 +282,7 @@ def run(
                 elif calls[c, START] > last_write:
                     unabsorbed = True
             for k in range(optionals):
-                if _used(words, optional, k) < available[k]:
+                if used_of(words, optional, k) < available[k]:
                     if optional[k, OPT_KIND] == CAS:
                         want[optional[k, OPT_NEEDS]] = tick
                     elif optional[k, OPT_KIND] == TABLE:
@@ -348,7 +299,7 @@ def run(
                 i += 1
                 if at > 2 * slots + 1:
                     k = at - 2 - 2 * slots
-                    if _used(words, optional, k) >= available[k]:
+                    if used_of(words, optional, k) >= available[k]:
                         continue
                     after = step(optional[k, OPT_KIND], optional[k, OPT_NEEDS],
                                  optional[k, OPT_GIVES], state, keys, values, classes)  # fmt: skip
@@ -537,27 +488,3 @@ def run(
     control[STEPS] = steps
     control[LAST_WRITE] = last_write
     return code
-
-
-@njit(cache=True)
-def unfolded(order, calls, optional, result):
-    """Put absorbed writes where they took effect: before the last write that came before them."""
-    total = calls.shape[0]
-    waiting = np.empty(order.shape[0], np.int32)
-    waits = 0
-    place = order.shape[0]
-    for at in range(order.shape[0] - 1, -1, -1):
-        c = order[at]
-        if c >= total:
-            waiting[waits] = c - total
-            waits += 1
-            continue
-        place -= 1
-        result[place] = c
-        kind = optional[~c, OPT_KIND] if c < 0 else calls[c, KIND]
-        if kind == WRITE:
-            while waits > 0:
-                waits -= 1
-                place -= 1
-                result[place] = waiting[waits]
-    return place

@@ -46,6 +46,11 @@ INFINITE = 2**31 - 1
 NOT_ALLOWED = -1
 UNKNOWN = -2
 
+# Columns of `optional`: the classes of optional calls. How many of a class were used is kept in some
+# bits of a configuration's words; just-in-time searches need not count (`OPT_TRACKED`).
+OPT_KIND, OPT_NEEDS, OPT_GIVES, OPT_WORD, OPT_SHIFT, OPT_MASK, OPT_TRACKED = range(7)
+OPTIONAL_COLUMNS = 7
+
 # What a kernel returns.
 VALID, INVALID = 1, 0
 LOOK, WANTS_STEP, WANTS_ROOM = 2, 3, 4
@@ -92,6 +97,13 @@ def look_up(keys, values, classes, state, cls):
             return values[place]
         place = (place + 1) & mask
     return UNKNOWN
+
+
+@njit(cache=True, inline="always")
+def used_of(words, optional, k):
+    """Return how many calls of an optional class a configuration has used."""
+    word = words[optional[k, OPT_WORD]]
+    return np.int64((word >> uint64(optional[k, OPT_SHIFT])) & uint64(optional[k, OPT_MASK]))
 
 
 @njit(cache=True)
