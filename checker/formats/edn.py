@@ -30,7 +30,7 @@ _TOKEN = re.compile(
     | (?P<open>\#\{|[(\[{])
     | (?P<close>[)\]}])
     | (?P<discard>\#_)
-    | (?P<symbolic>\#\#[A-Za-z]+)
+    | (?P<symbolic>\#\#-?[A-Za-z]+)
     | (?P<tag>\#[A-Za-z][^\s,;"()\[\]{}]*)
     | (?P<meta>\^)
     | (?P<char>\\(?:[A-Za-z0-9]+|.))

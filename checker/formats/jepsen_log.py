@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from checker.formats.edn import Keyword, read_edn
+from checker.formats.jepsen_edn import read_text
 from checker.history import NEMESIS, Event, EventType, History, HistoryError
 
 _LOGGED = re.compile(
@@ -28,9 +29,9 @@ def read_jepsen_log(path: Path) -> History:
     """Read the file; raise `HistoryError` naming file and line, `OSError` if it cannot be read."""
     events: list[Event] = []
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise HistoryError(f"{path}: not UTF-8 text ({error})") from None
+        text = read_text(path)
+    except HistoryError as error:
+        raise HistoryError(f"{path}: {error}") from None
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

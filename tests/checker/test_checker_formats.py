@@ -72,6 +72,7 @@ class TestEdn:
             ("^{:doc 1} [1]", [1]),
             ("; note\n 1 ; note", 1),
             ("##Inf", float("inf")),
+            ("##-Inf", float("-inf")),
         ],
     )
     def test_a_value(self, text: str, value: Any) -> None:
@@ -179,7 +180,7 @@ class TestJepsenEdn:
             ("{:process 0 :type :ok :f 1}", "f is 1"),
             ("{:process 0 :type :ok :f :read :time 1.5}", "time is 1.5"),
             ("{:process 0 :type :ok :f :read", "line 1: '{' is never closed"),
-            (b"\xff", "not UTF-8"),
+            (b"{}\n\n\xff", "line 3: not UTF-8"),
         ],
     )
     def test_an_error_names_file_and_line(
@@ -189,6 +190,17 @@ class TestJepsenEdn:
         with pytest.raises(HistoryError, match=why) as caught:
             load(path)
         assert str(caught.value).startswith(f"{path}: ")
+
+    def test_what_the_nemesis_did_keeps_its_type_if_it_has_one(self, tmp_path: Path) -> None:
+        text = "".join(
+            f"{{:process :nemesis :type {kind} :f :kill}}\n" for kind in (":ok", ":odd", "1")
+        )
+        kinds = [event.type for event in load(written(tmp_path, "a.edn", text)).events]
+        assert kinds == [EventType.OK, EventType.INFO, EventType.INFO]
+
+    def test_a_byte_order_mark_is_no_value(self, tmp_path: Path) -> None:
+        for name, text in (("a.edn", "{:process 0 :type :invoke :f :read}"), ("a.log", LOG)):
+            assert load(written(tmp_path, name, "\ufeff" + text)).events[0].process == 0
 
 
 class TestJepsenLog:
@@ -264,8 +276,8 @@ class TestLoad:
         path = written(tmp_path, "a.bin", b"\x00\x01\x02")
         with pytest.raises(HistoryError, match=r"a\.bin:1: cannot tell the format; choose one of"):
             load(path)
-        with pytest.raises(HistoryError, match="no format is called 'csv'; there are auto, jsonl"):
-            load(path, "csv")
+        with pytest.raises(HistoryError, match="no format is called 'xml'; there are auto, jsonl"):
+            load(path, "xml")
 
     @pytest.mark.parametrize(
         "line",
