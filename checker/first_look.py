@@ -1,4 +1,4 @@
-"""The first look at registers: all objects of a history in a few calls of one kernel.
+"""The first look: all objects of a history in a few calls of one kernel.
 
 Rules of this file:
 - Decides nearly all objects of nearly all histories; what it does not decide is raced for.
@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from checker.columns import Columns
+from checker.flat import FlatCalls
 from checker.kernels import alone, layout
 from checker.kernels.refute import NOTHING, STALE
 from checker.meaning import Meaning
 from checker.models.model import Model
 from checker.parallel import in_threads
 from checker.parts import Found
-from checker.registers import RegisterCalls, register_calls
+from checker.registers import register_calls
+from checker.strings import string_calls
 from checker.verdict import Verdict
 
 STEPS_A_CALL = 8
@@ -27,9 +29,9 @@ _CHUNK_CALLS = 100_000
 
 def look(
     columns: Columns, model: Model, meaning: Meaning, *, bytes_max: float, workers: int
-) -> tuple[RegisterCalls, list[Found | None]] | None:
-    """Look at each key; a `None` is undecided. `None` for all if this is not a register."""
-    calls = register_calls(columns, model, meaning)
+) -> tuple[FlatCalls, list[Found | None]] | None:
+    """Look at each key; a `None` is undecided. `None` for all if this is neither a register nor a string."""
+    calls = register_calls(columns, model, meaning) or string_calls(columns, model, meaning)
     if calls is None:
         return None
     order = np.empty(len(calls.row), np.int32)
@@ -41,11 +43,13 @@ def look(
         first, last = bound
         begin = 0 if first == 0 else int(calls.stops[first - 1])
         end = int(calls.stops[last - 1])
+        edge = 0 if first == 0 else int(calls.edge_stops[first - 1])
         alone.look_at_all(
             calls.kind[begin:end], calls.needs[begin:end], calls.gives[begin:end],
             calls.start[begin:end], calls.end[begin:end], calls.stops[first:last] - begin,
-            calls.initial, calls.values, STEPS_A_CALL, bytes_max, order[begin:end],
-            marks[begin:end], answers[first:last],
+            calls.initial[first:last], calls.values, calls.edges[edge:],
+            calls.edge_stops[first:last] - edge, calls.classes, STEPS_A_CALL, bytes_max,
+            order[begin:end], marks[begin:end], answers[first:last],
         )  # fmt: skip
 
     in_threads(some, bounds, workers=workers)
@@ -67,7 +71,7 @@ def _chunks(stops: Any) -> list[tuple[int, int]]:
 
 
 def _found(
-    calls: RegisterCalls, begin: int, stop: int, order: Any, marks: Any, answer: list[int]
+    calls: FlatCalls, begin: int, stop: int, order: Any, marks: Any, answer: list[int]
 ) -> Found | None:
     code = answer[alone.CODE]
     if code == layout.VALID:

@@ -24,7 +24,7 @@ from checker.models.model import Model
 from checker.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Found:
     """What a check found out about one object.
 
@@ -100,8 +100,9 @@ def parts_of(columns: Columns, model: Model, meaning: Meaning) -> list[Part]:
         return [Part(key, everything, columns, model, meaning)]
     order = np.argsort(columns.key, kind="stable")
     stops = np.cumsum(np.bincount(columns.key, minlength=len(columns.keys)))
-    return [
-        Part(key, rows, columns, model, meaning)
-        for key, rows in zip(columns.keys, np.split(order, stops[:-1]), strict=True)
-        if len(rows)
-    ]
+    parts, begin = [], 0
+    for key, stop in zip(columns.keys, stops.tolist(), strict=True):
+        if stop > begin:
+            parts.append(Part(key, order[begin:stop], columns, model, meaning))
+        begin = stop
+    return parts

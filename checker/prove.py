@@ -34,7 +34,7 @@ from checker.shrink import Shrinker
 from checker.verdict import Verdict
 
 if TYPE_CHECKING:
-    from checker.registers import RegisterCalls
+    from checker.flat import FlatCalls
 
 # So many calls are replayed as objects; longer ones without (the same plain model).
 OBJECTS_MAX = 2000
@@ -77,7 +77,7 @@ class Replayer:
         self.meaning = meaning
 
     @cached_property
-    def registers(self) -> tuple[RegisterCalls, Longs] | None:
+    def registers(self) -> tuple[FlatCalls, Longs] | None:
         """The calls of all registers and, for each row, where among them its call is (or -1)."""
         from checker.registers import register_calls
 
@@ -100,9 +100,7 @@ class Replayer:
             raise ReplayError(f"operation {unknown[0]} is not one of those to be ordered")
         replay([calls[row] for row in found.order.tolist()], part.calls, self.model)
 
-    def _replay_register(
-        self, part: Part, order: Longs, calls: RegisterCalls, place: Longs
-    ) -> None:
+    def _replay_register(self, part: Part, order: Longs, calls: FlatCalls, place: Longs) -> None:
         from checker.registers import actions_of
 
         mine = place[part.rows]

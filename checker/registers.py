@@ -4,18 +4,17 @@ Rules of this file:
 - Says of each operation what `models.register.Register.action` says, for all at once; a test
   compares the two. Whatever is unusual (another function, a cas that is no pair) is left to the
   model, which names what is wrong.
-- An object's rows lie together and in order of invocation; objects in order of first appearance.
 - Pure.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 
 from checker.columns import FAIL, INFO, NEVER, NULL_VALUE, OK, Columns, Ints, Longs
+from checker.flat import FlatCalls
 from checker.kernels.layout import CAS, READ, REFUSED, WRITE
 from checker.meaning import FailedCas, Meaning, NilRead
 from checker.models.model import Action, Model
@@ -25,26 +24,7 @@ _SILENT = -1  # says nothing
 _ODD = -2  # not for us
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RegisterCalls:
-    """The calls of registers: what they do, when, and which rows of the columns they are.
-
-    `stops[k]` is where the calls of key k end; `key[k]` its place in the columns' `keys`.
-    """
-
-    kind: Ints
-    needs: Ints
-    gives: Ints
-    start: Longs
-    end: Longs
-    row: Longs
-    stops: Longs
-    key: Ints
-    initial: int
-    values: int
-
-
-def register_calls(columns: Columns, model: Model, meaning: Meaning) -> RegisterCalls | None:
+def register_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls | None:
     """Return the calls of all keys, `None` if this is not a register or something is unusual."""
     if type(model) is not Register:
         return None
@@ -76,7 +56,7 @@ def register_calls(columns: Columns, model: Model, meaning: Meaning) -> Register
     if keys > 1:
         row = row[np.argsort(columns.key[row], kind="stable")]
     end = columns.end[row]
-    return RegisterCalls(
+    return FlatCalls(
         kind=kind[row].astype(np.int32),
         needs=needs[row],
         gives=gives[row],
@@ -84,9 +64,9 @@ def register_calls(columns: Columns, model: Model, meaning: Meaning) -> Register
         end=np.where(columns.type[row] == INFO, NEVER, end),
         row=row,
         stops=np.cumsum(np.bincount(columns.key[row], minlength=keys)),
-        key=np.arange(keys, dtype=np.int32),
-        initial=initial,
+        initial=np.full(keys, initial, np.int64),
         values=len(columns.values),
+        edge_stops=np.zeros(keys, np.int64),
     )
 
 
@@ -106,7 +86,7 @@ def _kinds(columns: Columns, model: Register, meaning: Meaning) -> Ints:
     )
 
 
-def actions_of(calls: RegisterCalls, places: Longs, columns: Columns) -> list[Action]:
+def actions_of(calls: FlatCalls, places: Longs, columns: Columns) -> list[Action]:
     """Return the actions of some calls, as the model has them.
 
     A cas from a value to itself is a READ here; to a register the two are the same.

@@ -50,4 +50,4 @@ def are_compiled() -> bool:
 
 from numba.core import config  # noqa: E402  (its setting must stand before a kernel is imported)
 
-config.CACHE_DIR = str(FOLDER)
+vars(config)["CACHE_DIR"] = str(FOLDER)

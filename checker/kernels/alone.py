@@ -4,8 +4,10 @@ Rules of this file:
 - What a problem is made of and how it is searched is the same as everywhere (`arrange`, `chains`,
   `refute`, `depth_first`); only the owner is compiled too, because for eighty operations an
   owner in Python takes longer than the search.
-- Registers only (no transitions). States are values: numbers that are renumbered for each object.
-  All values that no call of the object looks at are one state, as in `Register.merged`.
+- States are values: numbers that are renumbered for each object. All values that no call of the
+  object looks at are one state, *other*, as in `Register.merged`.
+- Transitions (of strings that are appended to) are given as edges between values that are looked
+  at; where there is none, a table call leads to *other*.
 - Optional calls that lead where nobody looks are left out, as in `checker.calls.without_idle`.
 - Answers `LOOK` where the look was too short, and never guesses.
 """
@@ -32,9 +34,13 @@ from checker.kernels.layout import (
     READ,
     REFUSED,
     REQUIRED,
+    TABLE,
     VALID,
     WANTS_ROOM,
+    WANTS_STEP,
     WRITE,
+    enter,
+    rehash,
 )
 from checker.kernels.refute import CHAIN_ORDER, CHAINS_CROSS, NOTHING, refute
 from checker.kernels.retell import unfolded
@@ -49,27 +55,29 @@ _ROOM = 64
 
 @njit(cache=True, nogil=True)
 def look_at_all(
-    kind, needs, gives, start, end, stops, initial, values, steps_each, bytes_max, order, marks,
-    answers,
+    kind, needs, gives, start, end, stops, initial, values, edges, edge_stops, classes,
+    steps_each, bytes_max, order, marks, answers,
 ):  # fmt: skip
     """Look at each object: the rows up to each of `stops`, in order of `start`.
 
     `needs` and `gives` are values below `values` (-1: none); `end` is negative for optional calls.
-    Each object is searched for `steps_each` steps a call (and some more). `order` has room for a
+    Object k begins as `initial[k]` and has the rows of `edges` (from, class, to) up to
+    ``edge_stops[k]``. Each object is searched for `steps_each` steps a call (and some more). `order` has room for a
     row a call: from where an object's rows begin it gets their places in a linearization. `marks`
     are set where calls make a contradiction that was `FOUND` without a search.
     """
     number = np.zeros(values + 1, np.int32)
     stamp = np.full(values + 1, -1, np.int32)
-    first = 0
+    first, first_edge = 0, 0
     for at in range(stops.shape[0]):
         stop = stops[at]
+        last_edge = edge_stops[at]
         _look_at(
             kind[first:stop], needs[first:stop], gives[first:stop], start[first:stop],
-            end[first:stop], initial, number, stamp, at, steps_each, bytes_max,
-            order[first:stop], marks[first:stop], answers[at],
+            end[first:stop], initial[at], edges[first_edge:last_edge], classes, number, stamp, at,
+            steps_each, bytes_max, order[first:stop], marks[first:stop], answers[at],
         )  # fmt: skip
-        first = stop
+        first, first_edge = stop, last_edge
 
 
 @njit(cache=True, inline="always")
@@ -84,10 +92,11 @@ def _number(value, number, stamp, mark, states):
 
 @njit(cache=True, nogil=True)
 def _look_at(
-    kind, needs, gives, start, end, initial, number, stamp, mark, steps_each, bytes_max,
-    order, marks, answer,
+    kind, needs, gives, start, end, initial, edges, classes, number, stamp, mark, steps_each,
+    bytes_max, order, marks, answer,
 ):  # fmt: skip
-    calls, row, states = _calls_of(kind, needs, gives, end, initial, number, stamp, mark)
+    calls, row, states = _calls_of(kind, needs, gives, end, initial, edges, number, stamp, mark)
+    has_table = edges.shape[0] > 0
     count = calls.shape[0]
     starts = np.empty(count, np.int64)
     ends = np.empty(count, np.int64)
@@ -96,7 +105,11 @@ def _look_at(
         ends[c] = end[row[c]]
     events = arrange(calls, starts, ends)
     sole, first_end, last_need, following = chains(calls, states, 0)
-    found, x, y = refute(calls, events, states, 0, sole, first_end, last_need, following)
+    for c in range(count):
+        has_table |= calls[c, KIND] == TABLE
+    found, x, y = NOTHING, -1, -1
+    if not has_table:
+        found, x, y = refute(calls, events, states, 0, sole, first_end, last_need, following)
     answer[FOUND] = found
     if found != NOTHING:
         answer[CODE] = INVALID
@@ -133,8 +146,15 @@ def _look_at(
             needers[calls[c, NEEDS]] += 1
     soon = soon_of(calls, events.shape[0])
     available = np.zeros(optionals, np.int32)
-    keys = np.full(1, EMPTY, np.int64)
-    values = np.zeros(1, np.int32)
+    size = 64 if has_table else 1
+    while has_table and size < 4 * edges.shape[0]:
+        size *= 2
+    keys = np.full(size, EMPTY, np.int64)
+    values = np.zeros(size, np.int32)
+    known = 0
+    for edge in range(edges.shape[0]):
+        enter(keys, values, classes, number[edges[edge, 0]], edges[edge, 1], number[edges[edge, 2]])
+        known += 1
     slot_call = np.full(slots, -1, np.int32)
     words = np.zeros(width, np.uint64)
     logged = np.zeros(count + 1, np.int32)
@@ -146,10 +166,20 @@ def _look_at(
     control[dfs.STEPS_MAX] = steps_each * count + 1000
     while True:
         code = dfs.run(
-            calls, events, optional, available, keys, values, 1,
-            producers, needers, last_need, soon, sole, opt_calls, True,
+            calls, events, optional, available, keys, values, classes,
+            producers, needers, last_need, soon, sole, opt_calls, not has_table,
             slot_call, words, logged, want, frames, frame_words, visited, control,
         )  # fmt: skip
+        if code == WANTS_STEP:  # no edge: where nobody looks
+            enter(keys, values, classes, control[dfs.WANTED_STATE], control[dfs.WANTED_CLASS],
+                  states - 1)  # fmt: skip
+            known += 1
+            if 2 * (known + 1) > keys.shape[0]:
+                more_keys = np.full(4 * keys.shape[0], EMPTY, np.int64)
+                more_values = np.zeros(4 * keys.shape[0], np.int32)
+                rehash(keys, values, more_keys, more_values)
+                keys, values = more_keys, more_values
+            continue
         if code != WANTS_ROOM:
             break
         if 4 * (frames.nbytes + frame_words.nbytes + visited.nbytes) > bytes_max:
@@ -190,20 +220,23 @@ def _look_at(
 
 
 @njit(cache=True, nogil=True)
-def _calls_of(kind, needs, gives, end, initial, number, stamp, mark):
+def _calls_of(kind, needs, gives, end, initial, edges, number, stamp, mark):
     """Renumber the values, merge those nobody looks at, leave out idle optional calls."""
     total = kind.shape[0]
     keep = np.ones(total, np.uint8)
     anything = False  # a refusal looks at every state but one
     for c in range(total):
-        if kind[c] == REFUSED and end[c] >= 0:
+        if (kind[c] == REFUSED and end[c] >= 0) or kind[c] == TABLE:
             anything = True
         if end[c] < 0 and (kind[c] == READ or kind[c] == REFUSED):
             keep[c] = 0
     states = 0
     _, states = _number(initial, number, stamp, mark, states)
+    for edge in range(edges.shape[0]):
+        _, states = _number(edges[edge, 0], number, stamp, mark, states)
+        _, states = _number(edges[edge, 2], number, stamp, mark, states)
     for c in range(total):
-        if end[c] >= 0 and kind[c] != WRITE:
+        if end[c] >= 0 and kind[c] != WRITE and kind[c] != TABLE:
             _, states = _number(needs[c], number, stamp, mark, states)
     # Optional calls are kept if somebody kept looks at what they give.
     waiting = 0
@@ -242,7 +275,9 @@ def _calls_of(kind, needs, gives, end, initial, number, stamp, mark):
         calls[at, KIND] = kind[c]
         calls[at, REQUIRED] = 1 if end[c] >= 0 else 0
         calls[at, NEEDS], calls[at, GIVES] = -1, -1
-        if kind[c] != WRITE:
+        if kind[c] == TABLE:
+            calls[at, NEEDS] = needs[c]
+        elif kind[c] != WRITE:
             calls[at, NEEDS] = number[needs[c]]
         if kind[c] == WRITE or kind[c] == CAS:
             calls[at, GIVES] = number[gives[c]] if stamp[gives[c]] == mark else other
