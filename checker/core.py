@@ -38,11 +38,14 @@ class CoreCall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
     """Calls without an order. `since`: the past before that position is forgotten, and the state
-    then is any. `elements`: of each action only what it does to these (`Elementwise`)."""
+    then is any. `elements`: of each action only what it does to these (`Elementwise`). `wildcard`:
+    calls were left out that lead *elsewhere* (`Coarse`), so the state may jump there at any time.
+    """
 
     calls: tuple[CoreCall, ...]
     since: int | None = None
     elements: frozenset[str] | None = None
+    wildcard: bool = False
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -70,19 +73,23 @@ def core_of(
 def settled(core: Core, model: Model) -> Core:
     """Leave out what can be left out: who only observes and need not, who comes too late, and who
     leads where nobody looks."""
-    calls = list(core.calls)
+    calls, wildcard = list(core.calls), core.wildcard
+    if core.elements is not None:
+        calls = [c for c, _ in projected(core, model)]
     while True:
         last = max((c.end for c in calls if c.required and c.end is not None), default=-1)
         kept = [
             c for c in calls
             if c.required or (c.start <= last and not model.is_pure(c.call.action))
         ]  # fmt: skip
-        if isinstance(model, Coarse):
+        if isinstance(model, Coarse) and core.elements is None:
             actions = frozenset(c.call.action for c in kept)
             leads = {a for a in actions if model.leads_elsewhere(a, actions)}
-            kept = [c for c in kept if c.required or c.call.action not in leads]
+            near = [c for c in kept if c.required or c.call.action not in leads]
+            wildcard = wildcard or len(near) < len(kept)
+            kept = near
         if len(kept) == len(calls):
-            return replace(core, calls=tuple(kept))
+            return replace(core, calls=tuple(kept), wildcard=wildcard)
         calls = kept
 
 

@@ -2,8 +2,8 @@
 
 Rules of this file:
 - The fast twin of `checker.exhaust.is_refuted`: the same question, the same answer, but `False`
-  where either took too long. Optional calls are counted exactly, and *elsewhere* (`Coarse`) may come
-  at any time, any number of times.
+  where either took too long. Optional calls are counted exactly; where the core has a wildcard,
+  *elsewhere* (`Coarse`) may come at any time, any number of times.
 - Pure.
 """
 
@@ -50,7 +50,10 @@ def _problem(core: Core, model: Model) -> tuple[Problem | None, list[int], list[
     calls = projected(core, model)
     actions = list(dict.fromkeys(action for _, action in calls))
     kept = frozenset(actions)
-    universe: Sequence[State] = model.universe(kept) if isinstance(model, Coarse) else ()
+    in_need = core.wildcard or core.since is not None
+    universe: Sequence[State] = ()
+    if in_need and isinstance(model, Coarse):
+        universe = model.universe(kept)
     if core.since is not None and not universe:
         return None, [], []
     graph = StateGraph(model, actions)
@@ -59,12 +62,12 @@ def _problem(core: Core, model: Model) -> tuple[Problem | None, list[int], list[
     starts = [graph.initial]
     if core.since is not None:
         starts = list(dict.fromkeys(graph.number(state) for state in universe))
-    count = len(calls) + bool(universe)
+    count = len(calls) + core.wildcard
     table = np.zeros((count, layout.CALL_COLUMNS), np.int32)
     start, end = np.zeros(count, np.int64), np.full(count, _NO_END, np.int64)
     at = 0
     first = min(c.start for c, _ in calls)
-    if universe:  # first of all calls, optional: a jump to elsewhere
+    if core.wildcard:  # first of all calls, optional: a jump to elsewhere
         elsewhere = graph.number(universe[-1])
         table[0, : layout.GIVES + 1] = (layout.WRITE, -1, elsewhere)
         start[0] = first - 1
@@ -77,12 +80,12 @@ def _problem(core: Core, model: Model) -> tuple[Problem | None, list[int], list[
         start[at] = core_call.start
         end[at] = _NO_END if core_call.end is None else core_call.end
         at += 1
-    required = np.array([0] * bool(universe) + [
+    required = np.array([0] * core.wildcard + [
         int(c.required) for c, _ in sorted(calls, key=lambda pair: pair[0].start)
     ], np.int32)  # fmt: skip
     start, end = start - first + 1, np.where(end >= 0, end - first + 1, end)
     problem = finish(table, start, end, np.arange(count, dtype=np.int32),
                      states=len(graph.states), initial=graph.initial,
                      classes=max(1, len(actions)), graph=graph, required=required)  # fmt: skip
-    jumps = [bool(universe) and 0 in members.tolist() for members in problem.optional_calls]
+    jumps = [core.wildcard and 0 in members.tolist() for members in problem.optional_calls]
     return problem, starts, jumps

@@ -39,6 +39,8 @@ def decide(
     workers: int,
 ) -> None:
     """Find a verdict for every part that has none."""
+    if budget.spent(0) is Spent.TIME:
+        return
     if not any(part.found is not None for part in parts):
         seen = look(columns, model, meaning,
                     bytes_max=_FIRST_SHARE * budget.memory_bytes, workers=workers)  # fmt: skip
@@ -49,25 +51,28 @@ def decide(
     for part in parts:
         if _is_open(part):
             part.found = _collection(part, model) or part.found
-    races: dict[int, Race] = {}
     for _ in range(2):
         still_open = [part for part in parts if _is_open(part)]
         for place, part in enumerate(still_open):
             share = budget.share(len(still_open) - place)
-            if part.found is not None and share.spent(0) is not None and id_of(part) in races:
+            if part.race is not None and share.spent(0) is not None:
                 continue
-            race = races.pop(id_of(part), None) or Race(problem_of(part.calls, model))
-            # Races that wait for their second turn keep what they have.
-            kept = sum(waiting.kept_bytes for waiting in races.values())
-            share = replace(share, memory_bytes=share.memory_bytes - kept)
-            part.found = _of_answer(part, race.run(share))
-            if _is_open(part):
-                races[id_of(part)] = race
+            _race(part, parts, share)
 
 
-def id_of(part: Part) -> int:
-    """Return a number that no other part of the history has: its first row."""
-    return int(part.rows[0])
+def _race(part: Part, parts: list[Part], budget: Budget) -> None:
+    """Race for one part, from where an earlier race of it stood."""
+    race = part.race
+    if race is None:
+        race = Race(problem_of(part.calls, part.model))
+        if part.saved is not None:
+            race.restore(part.saved)
+            part.saved = None
+    # Races that wait for their second turn keep what they have.
+    kept = sum(other.race.kept_bytes for other in parts if other.race and other is not part)
+    answer = race.run(replace(budget, memory_bytes=budget.memory_bytes - kept))
+    part.found = _of_answer(part, answer)
+    part.race = race if _is_open(part) else None
 
 
 def _is_open(part: Part) -> bool:

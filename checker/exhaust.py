@@ -1,8 +1,9 @@
 """All orders of a core, plainly: the slow twin of the compiled search, and what stories are made of.
 
 Rules of this file:
-- Event by event over the returns (Lowe, CCPE 29(4) (2017), section 4), all configurations (state,
-  calls that took effect) kept with one way there. No reductions but those of the core.
+- Event by event over the ends of all calls (Lowe, CCPE 29(4) (2017), section 4), all configurations
+  (state, calls that took effect) kept with one way there. One reduction: of calls that never end
+  and do the same, the first invoked takes effect first.
 - Gives up beyond a number of configurations and says so. Pure.
 """
 
@@ -57,19 +58,25 @@ def _front_at(core: Core, model: Model, stuck: CoreCall | None, most: int) -> Fr
     """
     calls = projected(core, model)
     universe: Sequence[State] = ()
-    if isinstance(model, Coarse):
+    if isinstance(model, Coarse) and (core.wildcard or core.since is not None):
         universe = model.universe(frozenset(action for _, action in calls))
     starts = universe if core.since is not None else [model.initial]
     front: Front = {(state, frozenset()): () for state in starts}
-    returns = sorted((c for c, _ in calls if c.required and c.end is not None), key=_end)
-    for barrier in returns:
-        others = [(c, action) for c, action in calls if stuck is None or c is not stuck]
-        grown = _extended(front, others, _end(barrier), model, universe[-1:], most)
+    jumps = universe[-1:] if core.wildcard else ()
+    others = [(c, action) for c, action in calls if stuck is None or c is not stuck]
+    for barrier in sorted((c for c, _ in calls if c.end is not None), key=_end):
+        grown = _extended(front, others, _end(barrier), model, jumps, most)
         if grown is None:
             return None
         if barrier is stuck:
             return grown
-        front = {at: path for at, path in grown.items() if barrier.call.index in at[1]}
+        if barrier.required:
+            grown = {at: path for at, path in grown.items() if barrier.call.index in at[1]}
+        # What is past is the same for all, or does not count any more.
+        past = frozenset({barrier.call.index})
+        front = {}
+        for (state, done), path in grown.items():
+            front.setdefault((state, done - past), path)
         if not front:
             break
     return front
@@ -91,14 +98,23 @@ def _extended(
     """Let calls that are open before `end` take effect, in every order; `None` if too many."""
     grown = dict(front)
     waiting = list(front.items())
-    is_open = [(c.call, a) for c, a in calls if c.start < end and (c.end is None or c.end >= end)]
+    is_open: list[tuple[Call, Action, frozenset[int]]] = []
+    alike: dict[Action, int] = {}  # of calls that never end: the one before this that does the same
+    for c, action in sorted(calls, key=lambda pair: pair[0].start):
+        if c.start < end and (c.end is None or c.end >= end):
+            first = frozenset({alike[action]} if c.end is None and action in alike else ())
+            is_open.append((c.call, action, first))
+            if c.end is None:
+                alike[action] = c.call.index
     while waiting:
         (state, done), path = waiting.pop()
         reached: list[tuple[State, frozenset[int], tuple[Call, ...]]] = [
             (jump, done, path) for jump in elsewhere
         ]
-        for call, action in is_open:
-            after = model.step(state, action) if call.index not in done else None
+        for call, action, first in is_open:
+            if call.index in done or not first <= done:
+                continue
+            after = model.step(state, action)
             if after is not None:
                 reached.append((after, done | {call.index}, (*path, call)))
         for after, doing, way in reached:

@@ -16,7 +16,7 @@ Rules of this file:
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -44,10 +44,13 @@ def check(
     meaning: Meaning | None = None,
     budget: Budget | None = None,
     workers: int = 1,
+    resume: Callable[[list[Part]], None] | None = None,
+    pause: Callable[[list[Part]], None] | None = None,
 ) -> CheckResult:
     """Check a history. `meaning` defaults to that of its format, `budget` to no limit.
 
-    Raises `HistoryError` if the history cannot be understood: operations that do not pair up, or
+    `resume` may fill in what an earlier check found, `pause` keep what this one found before
+    anything is proved (`checker.checkpoint`). Raises `HistoryError` if the history cannot be understood: operations that do not pair up, or
     that the model does not know.
     """
     budget = budget or Budget.unlimited()
@@ -55,7 +58,11 @@ def check(
     columns = columns_of(history) if isinstance(history, History) else history
     meaning = meaning or default_meaning(columns.format)
     parts = parts_of(columns, model, meaning)
+    if resume is not None:
+        resume(parts)
     decide(parts, columns, model, meaning, budget, workers=workers)
+    if pause is not None:
+        pause(parts)
     decided = budget.clock() - began
     proofs = prove(parts, columns, model, meaning, budget)
     keys = tuple(_key_result(part, columns) for part in parts)
@@ -83,7 +90,9 @@ def decide(
     workers: int = 1,
 ) -> None:
     """Find a verdict for every part, as far as the budget goes; nothing is proved here."""
+    fresh = not any(part.found for part in parts)
     small = not are_kernels_loaded() and all(len(part) <= SMALL_CALLS for part in parts)
+    small = small and fresh
     if small:
         _plainly(parts, model, budget)
         if all(_is_decided(part) for part in parts):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from checker.history import HistoryError
 from checker.meaning import Meaning
 from checker.models.model import Model
 from checker.verdict import Verdict
+
+if TYPE_CHECKING:
+    from checker.portfolio import Race
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +62,9 @@ class Part:
         self.model = model
         self.meaning = meaning
         self.found: Found | None = None
+        # A race that has not ended, and what an earlier process saved of one.
+        self.race: Race | None = None
+        self.saved: dict[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -13,7 +13,10 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from checker.budget import Budget, Spent
 from checker.kernels import layout
@@ -93,6 +96,37 @@ class Race:
                 answer = self._turn(runner, budget)
                 if answer is not None:
                     return answer
+
+    def saved(self) -> dict[str, np.ndarray]:
+        """Return all that the race knows, as arrays by name."""
+        numbers = [self.steps, self.furthest, self.peak_bytes]
+        arrays = {
+            "race": np.array(numbers, np.int64),
+            "learned": np.array(self.transitions.learned, np.int64).reshape(-1, 2),
+        }
+        for at, runner in enumerate(self.runners):
+            state = [runner.turn, int(runner.done), int(runner.keep_log)]
+            arrays[f"{at}"] = np.array(state, np.int64)
+            arrays[f"{at}.tracked"] = np.array(sorted(runner.tracked), np.int64)
+            if runner.search is not None:
+                for name, array in runner.search.saved().items():
+                    arrays[f"{at}.{name}"] = array
+        return arrays
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `saved` returned, of a race on the same problem."""
+        self.steps, self.furthest, self.peak_bytes = arrays["race"].tolist()
+        for state, cls in arrays["learned"].tolist():
+            self.transitions.learn(state, cls)
+        for at, runner in enumerate(self.runners):
+            runner.turn, done, keep_log = arrays[f"{at}"].tolist()
+            runner.done, runner.keep_log = bool(done), bool(keep_log)
+            runner.tracked = set(arrays[f"{at}.tracked"].tolist())
+            if f"{at}.control" in arrays:
+                runner.search = self._begun(runner)
+                runner.search.restore({
+                    name: arrays[f"{at}.{name}"] for name in runner.search.SAVED
+                })  # fmt: skip
 
     def _turn(self, runner: Runner, budget: Budget) -> Answer | None:
         left = runner.turn

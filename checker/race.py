@@ -10,7 +10,8 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Transitions:
         self.keys = np.full(size, layout.EMPTY, np.int64)
         self.values = np.zeros(size, np.int32)
         self.count = 0
+        self.learned: list[tuple[int, int]] = []
 
     def learn(self, state: int, cls: int) -> None:
         """Ask the model for one step."""
@@ -54,6 +56,7 @@ class Transitions:
             layout.rehash(self.keys, self.values, keys, values)
             self.keys, self.values = keys, values
         after = graph.step(state, cls)
+        self.learned.append((state, cls))
         layout.enter(self.keys, self.values, self.problem.classes, state, cls, after)
         self.count += 1
         self.problem.states = len(graph.states)
@@ -78,8 +81,28 @@ def _words_for(problem: Problem) -> tuple[np.ndarray, int]:
     return optional, (word + 1 if len(optional) else first)
 
 
-class DepthFirst:
+class _Saved:
+    """A search whose arrays can be saved and put back: between two turns they are all there is."""
+
+    SAVED: ClassVar[tuple[str, ...]] = ()
+
+    def saved(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the search has changed, by name."""
+        return {name: getattr(self, name) for name in self.SAVED}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put the arrays of `saved` back."""
+        for name in self.SAVED:
+            setattr(self, name, arrays[name])
+
+
+class DepthFirst(_Saved):
     """One depth-first search; `advance` it until it answers."""
+
+    SAVED: ClassVar[tuple[str, ...]] = (
+        "available", "producers", "needers", "slot_call", "words", "order", "want", "frames",
+        "frame_words", "visited", "control",
+    )  # fmt: skip
 
     def __init__(self, problem: Problem, transitions: Transitions) -> None:
         self.problem = problem
@@ -161,13 +184,19 @@ class DepthFirst:
         return _unfolded(self.problem, self.optional, logged)
 
 
-class BreadthFirst:
+class BreadthFirst(_Saved):
     """One just-in-time search: full width, or a beam of so many configurations.
 
     `tracked` are the optional classes that are counted; of the others there is no end, so that
     `VALID` may rest on more than there was: `linearization` is `None` then. `starts` are the states
     that it may begin in, the problem's initial one if none are given.
     """
+
+    SAVED: ClassVar[tuple[str, ...]] = (
+        "optional", "available", "producers", "needers", "slot_call", "masks", "front",
+        "next_front", "stack", "seen_rows", "emitted", "seen", "heads", "links", "log", "wanted",
+        "open_producers", "open_needers", "control",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -28,7 +28,6 @@ from checker.verdict import Verdict
 
 CONFIGURATIONS_MAX = 2_000_000
 _EMPTY: Sequence[State] = ((), frozenset(), frozenset({()}))  # as a list, a set, a bag
-
 _Said = dict[int, tuple[Operation, Action]]  # who did or said something, by invocation's index
 _NOT_THERE = "says nothing, is of another key or comes twice"
 
@@ -63,24 +62,23 @@ class _Call:
 def verify(history: History, certificate: object, model: Model | None = None) -> Verified:
     """Return what the certificate (decoded JSON) proves about the history.
 
-    A model that is given stands for the one that is named, and starts as it says itself. Raises
-    `CertificateError`; `HistoryError` if the history's events do not pair up.
+    A model that is given stands for the one named. Raises `CertificateError`, and `HistoryError` if
+    the history's events do not pair up.
     """
     fields = _is(certificate, "the certificate", dict)
     if _field(fields, "certificate", "", int) != 1:
         raise CertificateError("certificate: only version 1 is known")
     model, meaning = _assumptions(fields, model)
     objects = _objects(history, model, meaning)
-    verdict = fields.get("verdict")
-    if verdict == Verdict.VALID:
+    if (verdict := fields.get("verdict")) == Verdict.VALID:
         placed = _check_valid(fields, objects, model)
         return Verified(Verdict.VALID, tuple(objects), placed, 0, model, meaning)
     if verdict != Verdict.INVALID:
         raise CertificateError("verdict: expected valid or invalid, others need no proof")
     refutation = _field(fields, "refutation", "", dict)
     key = _key(refutation, objects, "refutation")
-    operations, looked = _check_invalid(refutation, objects[key], model)
-    return Verified(Verdict.INVALID, (key,), operations, looked, model, meaning)
+    counts = _check_invalid(refutation, objects[key], model)
+    return Verified(Verdict.INVALID, (key,), *counts, model, meaning)
 
 
 def _assumptions(fields: dict[str, Any], model: Model | None) -> tuple[Model, Meaning]:
@@ -163,8 +161,7 @@ def _check_invalid(given: dict[str, Any], said: _Said, model: Model) -> tuple[in
     core, left = _core(_field(given, "calls", "refutation", list), said, since)
     kept = frozenset(call.action for call in core)
     wildcard = _needs_wildcard(core, left, model, since, kept)
-    in_need = wildcard or since is not None
-    universe = model.universe(kept) if in_need and isinstance(model, Coarse) else ()
+    universe = model.universe(kept) if isinstance(model, Coarse) else ()
     # Whatever a forgotten past led to, to the core it is like one state of this universe.
     starts = [model.initial] if since is None else universe
     frontier, looked = _exhaust(core, model, starts, universe[-1] if wildcard else None)
@@ -198,8 +195,7 @@ def _core(calls: list[Any], said: _Said, since: int | None) -> tuple[list[_Call]
     left = dict(said)
     for place, item in enumerate(calls):
         at = f"refutation.calls[{place}]"
-        listed = _is(item, at, dict)
-        index: int = _field(listed, "index", at, int)
+        index: int = _field(listed := _is(item, at, dict), "index", at, int)
         start: int = _field(listed, "start", at, int)
         end: int | None = _field(listed, "end", at, int, NoneType)
         required: bool = _field(listed, "required", at, bool)
@@ -244,33 +240,37 @@ def _exhaust(
     """Try all orders of the core until none is left; `CertificateError` if one is.
 
     Walks the ends of all calls: what takes effect between two of them was invoked before the later
-    one and is not past its own. Past the end of a required call come only configurations in which
-    it has taken effect; the bit of a call that is past is used again. Returns how many were left
-    after each required call, and how many were looked at in all.
+    one and is not past its own. Past the end of a required call come only configurations in which it
+    has taken effect; the bit of a call that is past is used again. Returns how many were left after
+    each required call, and how many were looked at in all.
     """
     found: set[tuple[State, int]] = {(state, 0) for state in starts}
     later = sorted(calls, key=lambda call: call.start, reverse=True)
     ends = sorted((c.end, c.index, c.required) for c in calls if c.end is not None)
-    is_open: dict[int, tuple[int, Action]] = {}  # the bit and the action of each open call
-    unused: list[int] = []
+    # Bit and action of each open call, and the bit of one that goes first: of calls that never end
+    # and do the same, the first invoked may take the place of any other.
+    is_open: dict[int, tuple[int, Action, int]] = {}
+    alike: dict[Action | None, int] = {}
     frontier: list[dict[str, int]] = []
-    looked = 0
+    unused, looked = list[int](), 0
     for end, index, required in ends:
         while later and later[-1].start < end:
             call = later.pop()
-            is_open[call.index] = unused.pop() if unused else 1 << len(is_open), call.action
+            bit = unused.pop() if unused else 1 << len(is_open)
+            kind = call.action if call.end is None and not call.required else None
+            is_open[call.index] = bit, call.action, alike.get(kind, 0) if kind else 0
+            alike[kind] = bit
         to_do = list(found)  # add all that open calls, or the wildcard, lead to
         while to_do:
             if looked + len(found) > CONFIGURATIONS_MAX:
                 raise CertificateError(f"too large to verify: {looked + len(found)} configurations")
             state, done = to_do.pop()
             reached = [(elsewhere, done)]
-            for bit, action in is_open.values():
-                if not done & bit:
+            for bit, action, first in is_open.values():
+                if not done & bit and done & first == first:
                     reached.append((model.step(state, action), done | bit))
-            fresh = [pair for pair in reached if pair[0] is not None and pair not in found]
-            found.update(fresh)
-            to_do += fresh
+            to_do += (fresh := {(s, d) for s, d in reached if s is not None} - found)
+            found |= fresh
         looked += len(found)
         unused.append(bit := is_open.pop(index)[0])
         found = {(state, done & ~bit) for state, done in found if done & bit or not required}

@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_test(commands)
     _add_check(commands)
+    _add_verify(commands)
     _add_report(commands)
     _add_lab(commands)
     _add_doctor(commands)
@@ -182,17 +183,47 @@ def _fresh_seed() -> int:
 def _add_check(commands: Any) -> None:
     check = commands.add_parser("check", help="check recorded histories")
     check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="histories or runs")
-    check.add_argument("--model", help="what the history should behave like (runs know theirs)")
+    check.add_argument(
+        "--model",
+        help="what the history should behave like (runs know theirs): a name, see docs/models.md, "
+        "or FILE.py:NAME for one of your own (the file is executed)",
+    )
     check.add_argument("--initial", metavar="JSON", help="the initial state")
     check.add_argument("--failed-cas", choices=("differs", "absent"))
     check.add_argument("--nil-read", choices=("absent", "unknown"))
+    _add_format(check)
     check.add_argument(
-        "--format", default="auto", choices=("auto", "jsonl", "edn", "jepsen-log"), help="auto"
+        "--columns", metavar="OURS=THEIRS,...", help="which column of a CSV or Parquet file is what"
     )
     check.add_argument("--budget-s", metavar="N", help="seconds a file; 60, or what the run says")
     check.add_argument("--memory-mb", metavar="N", help="memory; 2048, or what the run says")
+    check.add_argument("--workers", type=int, default=1, metavar="N", help="keys at once; 1")
+    check.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="write the proof of the verdict there"
+    )
+    check.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="keep there what was found when the budget is spent, and go on from it",
+    )
     check.add_argument("--json", action="store_true", help="one JSON object a file")
     check.set_defaults(command=_check)
+
+
+def _add_format(command: Any) -> None:
+    formats = ("auto", "jsonl", "edn", "jepsen-log", "csv", "parquet")
+    command.add_argument("--format", default="auto", choices=formats, help="auto")
+
+
+def _add_verify(commands: Any) -> None:
+    verify = commands.add_parser("verify", help="verify the proof of a verdict, independently")
+    verify.add_argument("history", type=Path, metavar="HISTORY", help="a history or a run's folder")
+    verify.add_argument("certificate", type=Path, metavar="CERTIFICATE", help="a JSON file")
+    verify.add_argument("--model", metavar="FILE.py:NAME", help="where the model is your own")
+    _add_format(verify)
+    verify.add_argument("--json", action="store_true", help="one JSON object")
+    verify.set_defaults(command=_verify)
 
 
 def _add_report(commands: Any) -> None:
@@ -234,6 +265,12 @@ def _check(options: argparse.Namespace) -> int:
     from harness.recheck import check_paths
 
     return check_paths(options, out=cast("TextIO", _Output()))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from harness.recheck import verify_certificate
+
+    return verify_certificate(options, out=cast("TextIO", _Output()))
 
 
 def _report(options: argparse.Namespace) -> int:

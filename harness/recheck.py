@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from checker.command import run_check
+from checker.command import Request, run_check
 from checker.models import DEFAULT
 from checker.verdict import CheckResult, Verdict, merge
 from harness import store
@@ -31,6 +31,9 @@ from workloads import register
 def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
     """Check every path and return the exit code."""
     initial = _initial(options.initial)
+    mapping = _mapping(options.columns)
+    if len(options.paths) > 1 and (options.certificate or options.checkpoint):
+        raise UsageError("--certificate and --checkpoint are for one PATH: name only one")
     given = {name: getattr(options, name) for name in ("budget_s", "memory_mb")}
     given = {name: value for name, value in given.items() if value is not None}
     codes = []
@@ -43,15 +46,21 @@ def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
             codes.append(
                 run_check(
                     [history],
+                    Request(
+                        model=options.model or (register.MODEL if path.is_dir() else None),
+                        initial=initial,
+                        failed_cas=options.failed_cas,
+                        nil_read=options.nil_read,
+                        format=options.format,
+                        mapping=mapping,
+                        budget_s=spec.budget_s,
+                        memory_mb=spec.memory_mb,
+                        workers=options.workers,
+                        certificate=options.certificate,
+                        checkpoint=options.checkpoint,
+                        as_json=options.json,
+                    ),
                     labels=[str(path)],
-                    model=options.model or (register.MODEL if path.is_dir() else None),
-                    initial=initial,
-                    failed_cas=options.failed_cas,
-                    nil_read=options.nil_read,
-                    format=options.format,
-                    budget_s=spec.budget_s,
-                    memory_mb=spec.memory_mb,
-                    as_json=options.json,
                     adjust=partial(with_findings, path),
                     out=out,
                 )
@@ -60,6 +69,28 @@ def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
             sys.stderr.write(f"splitbrain check: {error}\n")
             codes.append(error.exit_code)
     return worst(codes)
+
+
+def verify_certificate(options: argparse.Namespace, *, out: TextIO) -> int:
+    """Verify a certificate of a history or of a run's; return the exit code."""
+    from checker.models.model import ModelError
+    from checker.models.user_file import model_from_file
+    from checker.verify_command import run_verify
+
+    model = None
+    if options.model is not None:
+        try:
+            model = model_from_file(options.model)
+        except ModelError as error:
+            raise UsageError(str(error)) from None
+    return run_verify(
+        _history_of(options.history),
+        options.certificate,
+        model=model,
+        format=options.format,
+        as_json=options.json,
+        out=out,
+    )
 
 
 def with_findings(run: Path, result: CheckResult) -> CheckResult:
@@ -90,6 +121,17 @@ def _initial(text: str | None) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise UsageError(f"--initial {text!r} is not JSON ({error}); text needs quotes") from None
+
+
+def _mapping(text: str | None) -> dict[str, str] | None:
+    """Read ``ours=theirs,...``: which column of a table is which property of an operation."""
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    wrong = [name for name, equals, column in pairs if not (name and equals and column)]
+    if wrong:
+        raise UsageError(f"--columns {text!r}: expected OURS=THEIRS,..., such as f=operation")
+    return {name: column for name, _, column in pairs}
 
 
 def _history_of(path: Path) -> Path:

@@ -27,6 +27,7 @@ class ModelError(ValueError):
     """An operation or an initial value that the model does not understand; says what it expects."""
 
 
+@runtime_checkable
 class Model(Protocol):
     """The sequential specification of one object."""
 
@@ -91,13 +92,21 @@ class Coarse(Protocol):
 
     What this says is trusted when an `invalid` is verified, so each answer carries its argument
     and a test against brute force.
+
+    Why it may be trusted. Call two states alike if the same sequences of the kept actions are
+    allowed from both. Take a linearization of a history and strike the operations whose actions
+    lead elsewhere. Walk along it with a second state that stays like the true one: a kept action
+    is allowed in both and leads both to states that are alike; at a struck one the true state
+    becomes like elsewhere, so move the second one there. So what is left can be ordered if moves
+    to elsewhere are free. And since every state is like one of the universe, starting in each of
+    those covers every past.
     """
 
     def universe(self, actions: Collection[Action]) -> Sequence[State]:
         """Return states such that every state is, to these actions, like one of them.
 
         The last one is *elsewhere*: a state that no step of these actions but those that lead
-        to a state they look at ever leaves, and that allows whatever all unlooked-at states allow.
+        to a state they look at ever leaves, and that allows whatever any unlooked-at state allows.
         """
 
     def leads_elsewhere(self, action: Action, actions: Collection[Action]) -> bool:
@@ -110,6 +119,11 @@ class Elementwise(Protocol):
 
     If a sequence of actions is legal, so is the sequence of their projections onto any set of
     elements. So a projection that cannot be ordered proves that the whole cannot.
+
+    One kind of action is excepted: that of a crashed operation which took out nobody knows what
+    (``("dequeue-unknown",)``). Its projection is itself, and where it took out an element that is
+    not projected onto, it has to be left out of the projected sequence. It may be: only crashed
+    operations have such an action, and those are never required.
     """
 
     def elements(self, action: Action) -> frozenset[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from checker.history import EventType, Operation
 from checker.meaning import Meaning, NilRead
 from checker.models.model import Action, Merge, State, expect
+from checker.models.start import given, refuse
 from checker.values import NULL, canonical
 
 _KINDS = {"read": "read", "r": "read", "write": "write", "w": "write"}
@@ -24,11 +25,25 @@ _KINDS = {"read": "read", "r": "read", "write": "write", "w": "write"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiRegister:
-    """Named registers, read and written by transactions."""
+    """Named registers, read and written by transactions.
+
+    Operations: any `f`, [["read", name, nil], ["write", name, v], ...], answer the same with what was read
+    Crashed: its writes may have happened, all or none; its reads say nothing
+    Failed: did not happen
+    Starts: an object of values by name, {} by default
+    """
 
     name: str = "multi-register"
     initial: State = ()
     keyed: bool = False
+
+    @classmethod
+    def starting(cls, initial: Any) -> MultiRegister:
+        """Build it from a JSON object."""
+        value = given(initial, {})
+        if not isinstance(value, dict):
+            raise refuse("multi-register", value, 'an object like {"x":0}')
+        return cls(initial=registers_from_json(value))
 
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return the steps that say or do something, `None` if there are none."""

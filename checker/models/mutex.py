@@ -8,24 +8,42 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from checker.history import EventType, Operation
 from checker.meaning import Meaning
 from checker.models.model import Action, Merge, State, expect
+from checker.models.start import given, refuse
 
 FREE, HELD = "free", "held"
+# A state that no action leads to and that allows none.
+_NOWHERE = "nowhere"
 _FROM_TO = {"acquire": (FREE, HELD), "release": (HELD, FREE)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutex:
-    """A non-reentrant lock."""
+    """A lock that is not reentrant; who holds it is not looked at.
+
+    Operations: `acquire`; `release`
+    Crashed: may have happened
+    Failed: did not happen
+    Starts: "free", the default, or "held"
+    """
 
     name: str = "mutex"
     initial: State = FREE
     keyed: bool = True
+
+    @classmethod
+    def starting(cls, initial: Any) -> Mutex:
+        """Build it from one of its two states."""
+        value = given(initial, FREE)
+        if value not in (FREE, HELD):
+            raise refuse("mutex", value, f'"{FREE}" or "{HELD}"')
+        return cls(initial=value)
 
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return the function's name; a failed one did not happen."""
@@ -52,6 +70,18 @@ class Mutex:
     def merged(self, actions: Iterable[Action]) -> Merge:
         """Both states can be told apart."""
         return lambda state: state
+
+    def universe(self, actions: Collection[Action]) -> Sequence[State]:
+        """Return both states, and one in which nothing is allowed.
+
+        Actions look at both states, so none is elsewhere; the last one is there because the
+        last one is taken to be elsewhere, and going to it at any time gains nobody anything.
+        """
+        return (FREE, HELD, _NOWHERE)
+
+    def leads_elsewhere(self, action: Action, actions: Collection[Action]) -> bool:
+        """No action leads out of the two states."""
+        return False
 
     def describe(self, action: Action) -> str:
         """Return the function's name."""

@@ -9,12 +9,15 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from checker.history import EventType, Operation
 from checker.meaning import FailedCas, Meaning, NilRead
 from checker.models.model import Action, Merge, State, expect
+from checker.models.start import given
 from checker.values import NULL, canonical
 
 # Stands for every value that nobody looks at. Not JSON, so it is never a value of a history.
@@ -23,12 +26,28 @@ UNOBSERVED = "unobserved"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Register:
-    """One value that is read, overwritten and, if `has_cas`, compared and set."""
+    """One value that is read, overwritten and, as `cas-register`, compared and set.
+
+    Operations: `read`, answer v; `write` v; and for `cas-register`: `cas` [from, to]
+    Crashed: write and cas may have happened; a read says nothing
+    Failed: did not happen; or, of a cas, if `failed_cas` means "differs": the value was another one
+    Starts: any value, null by default
+    """
 
     name: str
     has_cas: bool
     initial: State = NULL
     keyed: bool = True
+
+    @classmethod
+    def plain(cls, initial: Any) -> Register:
+        """Build one without cas from a JSON value."""
+        return cls(name="register", has_cas=False, initial=canonical(given(initial, None)))
+
+    @classmethod
+    def with_cas(cls, initial: Any) -> Register:
+        """Build one with cas from a JSON value."""
+        return cls(name="cas-register", has_cas=True, initial=canonical(given(initial, None)))
 
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return what the operation did; crashed and failed reads say nothing."""
@@ -77,8 +96,25 @@ class Register:
 
     def merged(self, actions: Iterable[Action]) -> Merge:
         """All values that no action compares with are one value."""
-        observed = {action[1] for action in actions if action[0] != "write"}
+        observed = _observed(frozenset(actions))
         return lambda state: state if state in observed else UNOBSERVED
+
+    def universe(self, actions: Collection[Action]) -> Sequence[State]:
+        """Return the values that actions compare with, and one that stands for all others.
+
+        In any other value no read and no cas is allowed, every refusal is, and a write leads to
+        the same value from everywhere.
+        """
+        return (*sorted(_observed(frozenset(actions))), UNOBSERVED)
+
+    def leads_elsewhere(self, action: Action, actions: Collection[Action]) -> bool:
+        """Whether it always leaves one value, and that is one that no action compares with.
+
+        It does not matter that a read or a cas is allowed in one value alone: this says where it
+        leads if it is.
+        """
+        left = self.gives(action)
+        return left is not None and left not in _observed(frozenset(actions))
 
     def describe(self, action: Action) -> str:
         """Return the action in words."""
@@ -97,3 +133,9 @@ class Register:
         if action[0] == "refused":
             return f"was refused, so the value was not {action[1]}, but it is {state}"
         return f"would need the value {action[1]}, but it is {state}"
+
+
+@lru_cache(maxsize=8)
+def _observed(actions: frozenset[Action]) -> frozenset[str]:
+    """Return the values that some action compares with."""
+    return frozenset(str(action[1]) for action in actions if action[0] != "write")

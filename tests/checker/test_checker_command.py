@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from checker.command import run_check
+from checker.command import Request, run_check
 
 VALID = [
     {"process": 0, "type": "invoke", "f": "write", "key": "a", "value": 1, "time": 1_000_000},
@@ -34,7 +34,7 @@ def saved(tmp_path: Path, name: str, events: list[dict[str, Any]] | str) -> Path
 def run(*paths: Path, **options: Any) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     options.setdefault("model", "cas-register")
-    code = run_check(paths, out=out, err=err, **options)
+    code = run_check(paths, Request(**options), out=out, err=err)
     return code, out.getvalue(), err.getvalue()
 
 
@@ -126,10 +126,10 @@ def test_the_worst_file_decides(tmp_path: Path, names: list[str], expected: int)
     ("options", "why"),
     [
         ({"model": None}, "Choose one with --model: register, cas-register"),
-        ({"model": "stack"}, "no model is called 'stack'; there are register"),
+        ({"model": "heap"}, "no model is called 'heap'; there are register"),
         ({"model": "mutex", "initial": 3}, "mutex starts as 3"),
         ({"failed_cas": "maybe"}, "maybe"),
-        ({"format": "csv"}, "no format is called 'csv'"),
+        ({"format": "xml"}, "no format is called 'xml'"),
     ],
 )
 def test_bad_usage(tmp_path: Path, options: dict[str, Any], why: str) -> None:
