@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test nightly bench-check lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ format: setup ## let ruff rewrite what it can
 
 test: setup lint ## every test (as root also those in the lab)
 	@$(BIN)/pytest
+
+bench-check: setup ## the checker's table: times, memory, ratios (about 10 minutes; nothing else may run)
+	@$(BIN)/python tools/bench_check.py
 
 clean: ## remove what the tools left here (never store/)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from checker.budget import Budget
+    from checker.columns import Columns
     from checker.formats import load as read
+    from checker.formats import load_columns as read_columns
     from checker.history import Event, EventType, History, Operation
     from checker.linearizable import check
     from checker.meaning import Meaning
-    from checker.models import MODELS, model_named
+    from checker.models import MODELS, model_from, model_named
     from checker.verdict import CheckResult, Verdict
+    from checker.verify import CertificateError, Verified, verify
     from harness.outcome import Outcome
     from harness.run import Result, run
     from harness.spec import Spec
@@ -32,6 +35,8 @@ _HOME = {
     "Outcome": ("harness.outcome", "Outcome"),
     "load": ("reports.load", "load"),
     "read": ("checker.formats", "load"),
+    "read_columns": ("checker.formats", "load_columns"),
+    "Columns": ("checker.columns", "Columns"),
     "check": ("checker.linearizable", "check"),
     "CheckResult": ("checker.verdict", "CheckResult"),
     "Verdict": ("checker.verdict", "Verdict"),
@@ -39,6 +44,10 @@ _HOME = {
     "Meaning": ("checker.meaning", "Meaning"),
     "MODELS": ("checker.models", "MODELS"),
     "model_named": ("checker.models", "model_named"),
+    "model_from": ("checker.models", "model_from"),
+    "verify": ("checker.verify", "verify"),
+    "Verified": ("checker.verify", "Verified"),
+    "CertificateError": ("checker.verify", "CertificateError"),
     "History": ("checker.history", "History"),
     "Operation": ("checker.history", "Operation"),
     "Event": ("checker.history", "Event"),
@@ -52,13 +61,19 @@ __all__ = [  # noqa: RUF022  (in the order a reader meets them)
     "Outcome",
     "load",  # a run's folder -> DataFrames
     "read",  # a file -> History
-    "check",  # History, model -> CheckResult
+    "read_columns",  # a file -> Columns: the same, for millions of operations
+    "Columns",
+    "check",  # History or Columns, model -> CheckResult
     "CheckResult",
     "Verdict",
     "Budget",
     "Meaning",
     "MODELS",
     "model_named",
+    "model_from",  # a step function -> a model of one's own
+    "verify",  # History, certificate -> Verified, or a CertificateError
+    "Verified",
+    "CertificateError",
     "History",
     "Operation",
     "Event",

@@ -29,7 +29,7 @@ from checker.kernels.layout import (
     TABLE,
     WRITE,
 )
-from checker.models.model import Action, Model
+from checker.models.model import Action, Excluding, Model
 from checker.state_graph import StateGraph
 
 
@@ -60,7 +60,7 @@ class Problem:
 def kind_of(action: Action, model: Model, graph: StateGraph, cls: int) -> tuple[int, int, int, int]:
     """Return kind, needs, gives and pureness of an action."""
     needs, gives, pure = model.needs(action), model.gives(action), model.is_pure(action)
-    excludes = getattr(model, "excludes", lambda _: None)(action)
+    excludes = model.excludes(action) if isinstance(model, Excluding) else None
     if pure and needs is not None:
         number = graph.number(needs)
         return READ, number, number, 1

@@ -72,6 +72,13 @@ make_virtual_environment() {
   "$VENV/bin/python" -m pip install --quiet --editable . --group dev
 }
 
+# Compiled once per version, kept in the user's cache: no check waits for a compiler afterwards.
+compile_kernels() {
+  "$VENV/bin/python" -m checker.warm \
+    || die "could not compile the checker's kernels: see the lines above, then run make setup again"
+}
+
 install_debian_packages
 make_virtual_environment
+compile_kernels
 say "ready: $VENV/bin/splitbrain --help"
