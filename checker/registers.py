@@ -10,79 +10,61 @@ Rules of this file:
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 import numpy as np
 
-from checker.columns import FAIL, INFO, NEVER, NULL_VALUE, OK, Columns, Ints, Longs
+from checker.columns import FAIL, INFO, NULL_VALUE, OK, Columns, Ints, Longs
 from checker.flat import FlatCalls
+from checker.kernels.flatten import ODD, SILENT, flatten
 from checker.kernels.layout import CAS, READ, REFUSED, WRITE
 from checker.meaning import FailedCas, Meaning, NilRead
 from checker.models.model import Action, Model
 from checker.models.register import Register
-
-_SILENT = -1  # says nothing
-_ODD = -2  # not for us
+from checker.values import NULL
 
 
 def register_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls | None:
     """Return the calls of all keys, `None` if this is not a register or something is unusual."""
     if type(model) is not Register:
         return None
-    kinds = _kinds(columns, model, meaning)
-    kind = kinds[columns.function * 3 + columns.type]
-    initial = columns.values.number(json.loads(str(model.initial)))
-    reads = kind == READ
-    if meaning.nil_read is NilRead.UNKNOWN:
-        kind[reads & (columns.output == NULL_VALUE)] = _SILENT
-    compares = (kind == CAS) | (kind == REFUSED)
-    gives = np.where(reads, columns.output, columns.input).astype(np.int32)
-    needs = gives.copy()
-    needs[kind == WRITE] = -1
-    if compares.any():
-        pairs = columns.input[compares]
-        needs[compares] = columns.values.firsts[pairs]
-        gives[compares] = columns.values.seconds[pairs]
-        if (needs[compares] < 0).any():
-            return None
-        gives[kind == REFUSED] = -1
-        kind[compares & (needs == gives) & (kind == CAS)] = READ
-    if (kind == _ODD).any():
+    does = _does(columns.functions, model.has_cas, meaning.failed_cas)
+    values, keys = columns.values, len(columns.keys)
+    initial = NULL_VALUE if model.initial == NULL else values.number(json.loads(str(model.initial)))
+    kind, needs, gives, start, end, row, stops, odd = flatten(
+        does, columns.function, columns.type, columns.key, columns.input, columns.output,
+        columns.start, columns.end, values.firsts, values.seconds, keys,
+        meaning.nil_read is NilRead.UNKNOWN,
+    )  # fmt: skip
+    if odd:
         return None
-    keep = kind != _SILENT
-    # An operation that may never have happened and changes nothing says nothing.
-    keep &= (kind != READ) | (columns.type != INFO)
-    row = np.nonzero(keep)[0]
-    keys = len(columns.keys)
-    if keys > 1:
-        row = row[np.argsort(columns.key[row], kind="stable")]
-    end = columns.end[row]
     return FlatCalls(
-        kind=kind[row].astype(np.int32),
-        needs=needs[row],
-        gives=gives[row],
-        start=columns.start[row],
-        end=np.where(columns.type[row] == INFO, NEVER, end),
+        kind=kind,
+        needs=needs,
+        gives=gives,
+        start=start,
+        end=end,
         row=row,
-        stops=np.cumsum(np.bincount(columns.key[row], minlength=keys)),
+        stops=stops,
         initial=np.full(keys, initial, np.int64),
-        values=len(columns.values),
+        values=len(values),
         edge_stops=np.zeros(keys, np.int64),
     )
 
 
-def _kinds(columns: Columns, model: Register, meaning: Meaning) -> Ints:
+@lru_cache(maxsize=64)
+def _does(functions: tuple[str, ...], has_cas: bool, failed_cas: FailedCas) -> Ints:  # noqa: FBT001
     """Return what each (function, type) does, at ``function * 3 + type``."""
-    refused = REFUSED if meaning.failed_cas is FailedCas.DIFFERS else _SILENT
-    does = {
-        "read": {OK: READ, FAIL: _SILENT, INFO: _SILENT},
-        "write": {OK: WRITE, FAIL: _SILENT, INFO: WRITE},
+    refused = REFUSED if failed_cas is FailedCas.DIFFERS else SILENT
+    known = {
+        "read": {OK: READ, FAIL: SILENT, INFO: SILENT},
+        "write": {OK: WRITE, FAIL: SILENT, INFO: WRITE},
     }
-    if model.has_cas:
-        does["cas"] = {OK: CAS, FAIL: refused, INFO: CAS}
-    odd = {OK: _ODD, FAIL: _ODD, INFO: _ODD}
+    if has_cas:
+        known["cas"] = {OK: CAS, FAIL: refused, INFO: CAS}
+    odd = {OK: ODD, FAIL: ODD, INFO: ODD}
     return np.array(
-        [does.get(name, odd)[kind] for name in columns.functions for kind in (OK, FAIL, INFO)],
-        np.int32,
+        [known.get(name, odd)[kind] for name in functions for kind in (OK, FAIL, INFO)], np.int32
     )
 
 

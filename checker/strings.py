@@ -11,12 +11,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 
-from checker.columns import FAIL, INFO, NEVER, NULL_VALUE, OK, Columns
+from checker.columns import FAIL, INFO, OK, Columns
 from checker.flat import FlatCalls
+from checker.kernels.flatten import group
 from checker.kernels.layout import READ, TABLE, WRITE
 from checker.meaning import Meaning, NilRead
 from checker.models.key_value import KeyValue
@@ -25,7 +26,7 @@ from checker.models.model import Model
 # Characters of states, in all: beyond that the states are found as they are needed.
 _CHARACTERS_MAX = 20_000_000
 
-_SILENT, _ODD = -1, -2
+_SILENT = -1
 _DOES = {
     "get": {OK: READ, FAIL: _SILENT, INFO: _SILENT},
     "put": {OK: WRITE, FAIL: _SILENT, INFO: WRITE},
@@ -37,110 +38,113 @@ def string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls 
     """Return the calls of all keys; `None` if these are no strings, or something is unusual."""
     if type(model) is not KeyValue or not isinstance(model.initial, str):
         return None
-    odd = {OK: _ODD, FAIL: _ODD, INFO: _ODD}
-    kinds = [_DOES.get(name, odd)[kind] for name in columns.functions for kind in (OK, FAIL, INFO)]
-    kind = np.array(kinds, np.int32)[columns.function * 3 + columns.type]
-    if meaning.nil_read is NilRead.UNKNOWN:
-        kind[(kind == READ) & (columns.output == NULL_VALUE)] = _SILENT
-    if (kind == _ODD).any():
+    does = _does(columns.functions)
+    if does is None:
         return None
-    row = np.nonzero(kind != _SILENT)[0]
+    nil_says_nothing = meaning.nil_read is NilRead.UNKNOWN
     keys = len(columns.keys)
-    if keys > 1:
-        row = row[np.argsort(columns.key[row], kind="stable")]
-    kind = kind[row]
-    value = np.where(kind == READ, columns.output[row], columns.input[row])
-    stops = np.cumsum(np.bincount(columns.key[row], minlength=keys))
-    numbered = _Numbered(columns.values.decoded, model.initial)
-    begin = 0
-    for stop in stops.tolist():
-        if not numbered.add(kind[begin:stop].tolist(), value[begin:stop].tolist()):
-            return None
-        begin = stop
-    needs, gives = np.array([numbered.needs, numbered.gives], np.int32)
-    edges = np.array(numbered.edges, np.int32).reshape(-1, 3)
+    known: list[dict[str, int]] = [{model.initial: at} for at in range(keys)]
+    appended: list[dict[str, int]] = [{} for _ in range(keys)]
+    got: list[list[str]] = [[] for _ in range(keys)]
+    states, classes = keys, 0
+    decoded = columns.values.decoded
+    rows: list[int] = []
+    kinds: list[int] = []
+    values: list[int] = []  # the state that is needed or given, or the class of an append
+    for row, (what, key, asked, answered) in enumerate(zip(
+        (columns.function * 3 + columns.type).tolist(), columns.key.tolist(),
+        columns.input.tolist(), columns.output.tolist(), strict=True,
+    )):  # fmt: skip
+        kind = does[what]
+        if kind == _SILENT:
+            continue
+        text = decoded[answered if kind == READ else asked]
+        if type(text) is not str:
+            if text is not None or kind != READ:
+                return None
+            if nil_says_nothing:
+                continue
+            text = ""
+        if kind == TABLE:
+            if not text:
+                return None
+            value = appended[key].setdefault(text, classes)
+            classes += value == classes
+        else:
+            value = known[key].setdefault(text, states)
+            states += value == states
+            if kind == READ:
+                got[key].append(text)
+        rows.append(row)
+        kinds.append(kind)
+        values.append(value)
+    edges: list[tuple[int, int, int]] = []
+    edge_stops: list[int] = []
+    characters = 0
+    for at in range(keys):
+        if appended[at] and got[at]:
+            states, taken = _find_edges(known[at], appended[at], got[at], states, edges)
+            characters += taken
+            if characters > _CHARACTERS_MAX:
+                return None
+        edge_stops.append(len(edges))
+    row_array = np.array(rows, np.int64)
+    kind_array, value_array = np.array([kinds, values], np.int32)
+    kind_, needs, gives, start, end, row_, stops = group(
+        row_array, kind_array, value_array, columns.key, columns.type, columns.start, columns.end,
+        keys,
+    )  # fmt: skip
     return FlatCalls(
-        kind=kind,
+        kind=kind_,
         needs=needs,
         gives=gives,
-        start=columns.start[row],
-        end=np.where(columns.type[row] == INFO, NEVER, columns.end[row]),
-        row=row,
+        start=start,
+        end=end,
+        row=row_,
         stops=stops,
-        initial=np.array(numbered.initial, np.int64),
-        values=numbered.states,
-        edges=edges,
-        edge_stops=np.array(numbered.edge_stops, np.int64),
-        classes=max(1, numbered.classes),
+        initial=np.arange(keys, dtype=np.int64),
+        values=states,
+        edges=np.array(edges, np.int32).reshape(-1, 3),
+        edge_stops=np.array(edge_stops, np.int64),
+        classes=max(1, classes),
     )
 
 
-class _Numbered:
-    """Numbers for the strings and appended values of one key after the other."""
+@lru_cache(maxsize=64)
+def _does(functions: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Return what each (function, type) does, at ``function * 3 + type``; `None` if one is odd."""
+    if not set(functions) <= set(_DOES):
+        return None
+    return tuple(_DOES[name][kind] for name in functions for kind in (OK, FAIL, INFO))
 
-    def __init__(self, decoded: list[Any], initial: str) -> None:
-        self.decoded = decoded
-        self.start = initial
-        self.states = self.classes = self.characters = 0
-        self.needs: list[int] = []
-        self.gives: list[int] = []
-        self.initial: list[int] = []
-        self.edges: list[tuple[int, int, int]] = []
-        self.edge_stops: list[int] = []
 
-    def add(self, kinds: list[int], values: list[int]) -> bool:
-        """Number one key's calls; `False` if some value is no string, or it takes too much."""
-        decoded, first, classes = self.decoded, self.states, self.classes
-        needs, gives = self.needs, self.gives
-        known: dict[str, int] = {self.start: first}
-        appended: dict[str, int] = {}
-        got: list[str] = []
-        for kind, value in zip(kinds, values, strict=True):
-            text = decoded[value]
-            if type(text) is not str:
-                if text is not None or kind != READ:
-                    return False
-                text = ""
-            if kind == TABLE:
-                if not text:
-                    return False
-                needs.append(appended.setdefault(text, classes + len(appended)))
-                gives.append(-1)
+def _find_edges(
+    known: dict[str, int],
+    appended: dict[str, int],
+    got: list[str],
+    states: int,
+    edges: list[tuple[int, int, int]],
+) -> tuple[int, int]:
+    """Find what the strings that were read may have been made of; number the new ones.
+
+    Return how many states there are now, and how many characters the new ones have.
+    """
+    ends = sorted(set(map(len, appended)))
+    waiting = list(dict.fromkeys(got))
+    seen = set(waiting)
+    characters = 0
+    while waiting and characters <= _CHARACTERS_MAX:
+        text = waiting.pop()
+        for length in ends:
+            cls = appended.get(text[-length:])
+            if cls is None or length > len(text):
                 continue
-            number = known.setdefault(text, first + len(known))
-            gives.append(number)
-            if kind == READ:
-                got.append(text)
-                needs.append(number)
-            else:
-                needs.append(-1)
-        self.initial.append(first)
-        if appended and not self._find_edges(known, appended, got):
-            return False
-        self.states += len(known)
-        self.classes += len(appended)
-        self.edge_stops.append(len(self.edges))
-        return True
-
-    def _find_edges(self, known: dict[str, int], appended: dict[str, int], got: list[str]) -> bool:
-        """Find what the strings that were read may have been made of."""
-        first = self.states
-        ends = sorted(set(map(len, appended)))
-        seen = set(got)
-        waiting = list(dict.fromkeys(got))
-        while waiting:
-            text = waiting.pop()
-            for length in ends:
-                cls = appended.get(text[-length:])
-                if cls is None or length > len(text):
-                    continue
-                before = text[:-length]
-                number = known.setdefault(before, first + len(known))
-                self.edges.append((number, cls, known[text]))
-                if before not in seen:
-                    seen.add(before)
-                    waiting.append(before)
-                    self.characters += len(before)
-                    if self.characters > _CHARACTERS_MAX:
-                        return False
-        return True
+            before = text[:-length]
+            number = known.setdefault(before, states)
+            states += number == states
+            edges.append((number, cls, known[text]))
+            if before not in seen:
+                seen.add(before)
+                waiting.append(before)
+                characters += len(before)
+    return states, characters

@@ -23,6 +23,7 @@ from checker.models.model import (
     Merge,
     Model,
     ModelError,
+    Startable,
     State,
 )
 from checker.models.multi_register import MultiRegister
@@ -50,7 +51,9 @@ __all__ = [
     "Merge",
     "Model",
     "ModelError",
+    "Startable",
     "State",
+    "initial_of",
     "model_from",
     "model_named",
 ]
@@ -90,3 +93,13 @@ def model_named(name: str, initial: Any = DEFAULT) -> Model:
     if build is None:
         raise ModelError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
     return build(initial)
+
+
+def initial_of(model: Model) -> Any:
+    """Return the JSON value to give `model_named` with the model's name to get it again.
+
+    `DEFAULT` if it starts as usual, and for a model of somebody's own, which has no JSON.
+    """
+    if not isinstance(model, Startable) or model == model_named(model.name):
+        return DEFAULT
+    return model.starts_as()

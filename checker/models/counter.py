@@ -38,6 +38,10 @@ class Counter:
         """Build it from a JSON number."""
         return cls(initial=integer_of("counter", initial, default=0))
 
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return self.initial
+
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return what the operation did; a read of nil, where that means no value, is of 0."""
         known = ("add", "increment", "decrement", "read")

@@ -46,6 +46,10 @@ class FencedMutex:
         """Build it from the last token."""
         return cls(initial=(FREE, integer_of("fenced-mutex", initial, default=0), True))
 
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return _held(self.initial)[1]
+
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return what the operation did; a failed one did not happen."""
         expect_lock(operation)

@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -37,6 +38,10 @@ class FifoQueue(Container):
     def starting(cls, initial: Any) -> FifoQueue:
         """Build it from a JSON list."""
         return cls(initial=texts_of("fifo-queue", initial, null=False))
+
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return list(map(json.loads, listed(self.initial)))
 
     def step(self, state: State, action: Action) -> State | None:
         """Put in at the end, take out at the front."""

@@ -44,6 +44,10 @@ class KeyValue:
             raise refuse("key-value", value, "a string")
         return cls(initial=value)
 
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return self.initial
+
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return what the operation did; gets without an answer and failures say nothing."""
         known = ("get", "put", "append", "delete")

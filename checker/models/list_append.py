@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ class ListAppend:
     def starting(cls, initial: Any) -> ListAppend:
         """Build it from a JSON list."""
         return cls(initial=texts_of("list-append", initial))
+
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return list(map(json.loads, _listed(self.initial)))
 
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return what the operation did; reads without an answer and failures say nothing."""

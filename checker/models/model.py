@@ -87,6 +87,14 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Startable(Protocol):
+    """A model that `model_named` builds: it knows what from."""
+
+    def starts_as(self) -> Any:
+        """Return the JSON value from which `model_named` builds it again."""
+
+
+@runtime_checkable
 class Coarse(Protocol):
     """A model in which all states that some actions do not look at are one: *elsewhere*.
 
@@ -111,6 +119,14 @@ class Coarse(Protocol):
 
     def leads_elsewhere(self, action: Action, actions: Collection[Action]) -> bool:
         """Whether the action, wherever it is allowed, leads where these actions see *elsewhere*."""
+
+
+@runtime_checkable
+class Excluding(Protocol):
+    """A model with actions that are allowed in every state but one."""
+
+    def excludes(self, action: Action) -> State | None:
+        """Return the only state in which a pure action is not allowed, `None` if that is not so."""
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,10 @@ class MultiRegister:
         if not isinstance(value, dict):
             raise refuse("multi-register", value, 'an object like {"x":0}')
         return cls(initial=registers_from_json(value))
+
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return {json.loads(n): json.loads(v) for n, v in _registers(self.initial).items()}
 
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return the steps that say or do something, `None` if there are none."""

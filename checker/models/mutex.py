@@ -45,6 +45,10 @@ class Mutex:
             raise refuse("mutex", value, f'"{FREE}" or "{HELD}"')
         return cls(initial=value)
 
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return self.initial
+
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return the function's name; a failed one did not happen."""
         expect(operation.f in _FROM_TO, "one of the functions acquire, release", operation)

@@ -7,6 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,10 @@ class OwnerMutex:
         if not isinstance(start, dict) or set(start) != {"owner"}:
             raise refuse("owner-mutex", start, '"free" or {"owner": who}')
         return cls(initial=canonical(start["owner"]))
+
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return FREE if self.initial == FREE else {"owner": json.loads(str(self.initial))}
 
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return the function and the owner; a failed one did not happen."""

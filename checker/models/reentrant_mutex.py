@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,11 @@ class ReentrantMutex:
         if count is None or count < 1 or not {"owner"} <= set(start) <= {"owner", "count"}:
             raise refuse("reentrant-mutex", start, '"free" or {"owner": who, "count": 1}')
         return cls(initial=(canonical(start["owner"]), count))
+
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        owner, count = _held(self.initial)
+        return FREE if owner == FREE else {"owner": json.loads(owner), "count": count}
 
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return the function and the owner; a failed one did not happen."""

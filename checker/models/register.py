@@ -9,6 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,6 +50,10 @@ class Register:
         """Build one with cas from a JSON value."""
         return cls(name="cas-register", has_cas=True, initial=canonical(given(initial, None)))
 
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return json.loads(str(self.initial))
+
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return what the operation did; crashed and failed reads say nothing."""
         known = ("read", "write", "cas") if self.has_cas else ("read", "write")
@@ -85,6 +90,10 @@ class Register:
     def is_pure(self, action: Action) -> bool:
         """Reads and refusals leave the value alone, and so does a cas from a value to itself."""
         return action[0] in ("read", "refused") or (action[0] == "cas" and action[1] == action[2])
+
+    def excludes(self, action: Action) -> State | None:
+        """A refusal is allowed everywhere but in the value that was expected."""
+        return action[1] if action[0] == "refused" else None
 
     def needs(self, action: Action) -> State | None:
         """A read needs what it read, a cas what it compared with."""

@@ -43,6 +43,10 @@ class Semaphore:
         """All permits are there."""
         return self.permits
 
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return self.permits
+
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return the function and how many permits; a failed one did not happen."""
         expect_lock(operation)

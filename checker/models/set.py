@@ -9,6 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,10 @@ class Set:
     def starting(cls, initial: Any) -> Set:
         """Build it from a JSON list."""
         return cls(initial=frozenset(texts_of("set", initial)))
+
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return list(map(json.loads, sorted(_elements(self.initial))))
 
     def action(self, operation: Operation, meaning: Meaning) -> Action | None:
         """Return what the operation did; reads without an answer and failures say nothing."""

@@ -7,6 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -36,6 +37,10 @@ class Stack(Container):
     def starting(cls, initial: Any) -> Stack:
         """Build it from a JSON list."""
         return cls(initial=texts_of("stack", initial, null=False))
+
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from."""
+        return list(map(json.loads, listed(self.initial)))
 
     def step(self, state: State, action: Action) -> State | None:
         """Put in and take out at the end."""

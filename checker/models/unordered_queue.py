@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -44,6 +45,11 @@ class UnorderedQueue(Container):
         """Build it from a JSON list."""
         bag = tuple(sorted(texts_of("unordered-queue", initial, null=False)))
         return cls(initial=frozenset({bag}))
+
+    def starts_as(self) -> Any:
+        """Return the JSON value that it was built from: at the start one bag is possible."""
+        (bag,) = _bags(self.initial)
+        return list(map(json.loads, bag))
 
     def step(self, state: State, action: Action) -> State | None:
         """Do the action in every possible bag; `None` if none of them allows it."""
