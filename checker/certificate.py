@@ -51,7 +51,10 @@ def of_invalid(
 ) -> dict[str, Any]:  # fmt: skip
     """Return the certificate of an invalid history: a core without an order."""
     index = columns.index
-    edges = [[int(index[one]), int(index[other]), why] for one, other, why in cycle]
+    edges = [
+        [*(None if row < 0 else int(index[row]) for row in (one, other)), why]
+        for one, other, why in cycle
+    ]
     return {
         **about(model, meaning),
         "verdict": Verdict.INVALID.value,

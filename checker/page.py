@@ -33,6 +33,9 @@ def as_text(path: str, result: CheckResult) -> str:
         lines += [f"  {line}" for line in _table(shown["operations"])]
         lines += ["", *(f"  {line}" for line in picture(shown["operations"]))]
         lines += [f"  {line}" for line in _endings(shown["final_states"])]
+        if shown["cycle"]:
+            lines += ["", "  a circle of what must come before what:"]
+            lines += [f"    {line}" for line in shown["cycle"]]
     if result.certificate is not None:
         calls = result.certificate["refutation"]["calls"]
         required = sum(1 for call in calls if call["required"])

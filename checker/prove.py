@@ -41,6 +41,9 @@ OBJECTS_MAX = 2000
 _NEAR_POSITIONS = 8000
 
 
+Edge = tuple[int, int, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proofs:
     """What a result rests on besides the orders of its keys: of the first invalid key."""
@@ -120,10 +123,15 @@ def _refuted(
 ) -> Proofs:
     core = _core(part, found, columns, model, budget)
     certificate = None
+    edges: tuple[Edge, ...] = ()
     if core is not None:
-        certificate = of_invalid(model, meaning, part.key, core, columns, found.cycle)
+        from checker.cycle import cycle_of  # networkx takes a while to load
+
+        edges = found.cycle or cycle_of(core, model)
+        certificate = of_invalid(model, meaning, part.key, core, columns, edges)
     try:
         counterexample = explain(part, found, core, columns, model, budget)
+        counterexample["cycle"] = _in_words(edges, columns, model, meaning)
     except Exception as error:  # noqa: BLE001  (whatever it is, the verdict stands)
         counterexample = {
             "key": part.key,
@@ -132,8 +140,26 @@ def _refuted(
             "last_valid_operations": 0,
             "final_states": [],
             "operations": [],
+            "cycle": [],
         }
     return Proofs(counterexample=counterexample, certificate=certificate)
+
+
+def _in_words(
+    edges: tuple[Edge, ...], columns: Columns, model: Model, meaning: Meaning
+) -> list[str]:
+    """Tell a circle of operations each of which must come before the next."""
+    from checker.cycle import START, in_words
+
+    def said(row: int) -> str:
+        if row == START:
+            return "what was before"
+        operation = columns.operation(row)
+        action = model.action(operation, meaning)
+        what = operation.f if action is None else model.describe(action)
+        return f"{what} (event {operation.invocation.index})"
+
+    return in_words(edges, said)
 
 
 def _refuter() -> Callable[..., bool]:

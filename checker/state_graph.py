@@ -11,10 +11,12 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from checker.models.model import Action, Merge, Model, State
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 NOT_ALLOWED = -1
 
@@ -50,6 +52,8 @@ class StateGraph:
         At most `states_max` states are looked at; the graph's attribute `complete` says whether
         that was all of them.
         """
+        import networkx as nx  # heavy, and only for people
+
         drawn: nx.MultiDiGraph[int] = nx.MultiDiGraph()
         waiting, seen = [self.initial], {self.initial}
         complete = True
