@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         UNKNOWN,
         Model,
         ModelError,
+        initial_of,
         model_from,
         model_named,
     )
@@ -48,6 +49,7 @@ _HOME = {
         "UNKNOWN",
         "Model",
         "ModelError",
+        "initial_of",
         "model_from",
         "model_named",
     ),
@@ -82,6 +84,7 @@ __all__ = [
     "columns_of",
     "default_meaning",
     "detect",
+    "initial_of",
     "load",
     "load_columns",
     "merge",

@@ -8,15 +8,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from checker.columns import Columns
 from checker.core import Core
 from checker.meaning import Meaning
-from checker.models import DEFAULT, MODELS, Model, model_named
+from checker.models import DEFAULT, Model, initial_of
 from checker.verdict import KeyResult, Verdict
 
 VERSION = 1
@@ -74,44 +72,3 @@ def of_invalid(
             "cycle": edges or None,
         },
     }
-
-
-def initial_of(model: Model) -> Any:
-    """Return the JSON value that a model starts as, `DEFAULT` if it is the usual one.
-
-    Found by trying what the state may have been made of; `DEFAULT` also where nothing fits (a
-    model of somebody's own, which a verifier has to be given anyway).
-    """
-    if model.name not in MODELS:
-        return DEFAULT
-    for value in (DEFAULT, *_readings(model.initial)):
-        try:
-            if model_named(model.name, value).initial == model.initial:
-                return value
-        except ValueError:
-            continue
-    return DEFAULT
-
-
-def _readings(state: Any) -> list[Any]:
-    """Return JSON values that a state may have come from."""
-    read: list[Any] = [state] if isinstance(state, str | int) else []
-    if isinstance(state, str):
-        with contextlib.suppress(ValueError):
-            read.insert(0, json.loads(state))
-    if isinstance(state, tuple | frozenset):
-        parts = list(state)
-        if isinstance(state, frozenset):
-            parts = sorted(parts, key=str)
-        if len(parts) == 1 and isinstance(state, frozenset) and isinstance(parts[0], tuple):
-            parts = list(parts[0])  # the one bag that an unordered queue may be
-        if all(isinstance(part, tuple) and len(part) == 2 for part in parts):
-            pairs = {_json(name): _json(value) for name, value in parts}
-            if all(isinstance(name, str) for name in pairs):
-                read.append(pairs)
-        read.append([_json(part) for part in parts])
-    return read
-
-
-def _json(text: Any) -> Any:
-    return json.loads(text) if isinstance(text, str) else text

@@ -25,9 +25,11 @@ from checker.checkpoint import CheckpointError
 from checker.columns import Columns
 from checker.formats import load_columns
 from checker.history import HistoryError
+from checker.kernel_cache import are_compiled
 from checker.linearizable import SMALL_CALLS, are_kernels_loaded, check
 from checker.meaning import FailedCas, Meaning, NilRead, default_meaning
 from checker.models import DEFAULT, MODELS, Model, ModelError, model_named
+from checker.models.user_file import is_user_file, model_from_file
 from checker.page import as_text
 from checker.parts import Part
 from checker.verdict import CheckResult, Verdict
@@ -113,10 +115,8 @@ def _model(request: Request) -> Model:
     """Return the model that was named, or one of the user's own: ``path/to/file.py:NAME``."""
     if request.model is None:
         raise ModelError(f"which model? Choose one with --model: {', '.join(MODELS)}")
-    if ".py:" in request.model:
-        from checker.models.user_file import model_from_file
-
-        return model_from_file(request.model)
+    if is_user_file(request.model):
+        return model_from_file(request.model, request.initial)
     return model_named(request.model, request.initial)
 
 
@@ -202,9 +202,7 @@ def _warn_of_compiling(columns: Columns, err: TextIO) -> None:
     """Say so if this check will have to wait for a compiler."""
     if len(columns) <= SMALL_CALLS or are_kernels_loaded():
         return
-    from checker import kernels
-
-    if not kernels.are_compiled():
+    if not are_compiled():
         print("splitbrain check: compiling the kernels, once (about a minute) ...", file=err)
 
 

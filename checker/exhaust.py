@@ -15,7 +15,8 @@ from checker.calls import Call
 from checker.core import Core, CoreCall, projected
 from checker.models.model import Action, Coarse, Model, State
 
-CONFIGURATIONS_MAX = 5000
+CONFIGURATIONS_MAX = 5000  # for a story, told once
+_TRIED_MAX = 400  # for one of the many questions of a shrinker
 _STATES_MAX = 6
 
 # (state, calls that took effect) -> one way there.
@@ -24,7 +25,7 @@ Front = dict[tuple[State, frozenset[int]], tuple[Call, ...]]
 
 def is_refuted(core: Core, model: Model, *, steps_max: int) -> bool:
     """Whether the core certainly has no order; `False` also where that took too long."""
-    front = _front_at(core, model, None, min(steps_max, CONFIGURATIONS_MAX))
+    front = _front_at(core, model, None, min(steps_max, _TRIED_MAX))
     return front is not None and not front
 
 

@@ -26,6 +26,7 @@ from checker.certificate import of_invalid
 from checker.columns import NEVER, Columns, Longs
 from checker.core import Core
 from checker.explain import explain
+from checker.kernel_cache import are_compiled
 from checker.meaning import Meaning
 from checker.models.model import Model
 from checker.parts import Found, Part
@@ -163,8 +164,8 @@ def _in_words(
 
 
 def _refuter() -> Callable[..., bool]:
-    """Return the compiled search if it is in memory, else its slow twin."""
-    if "checker.core_search" in sys.modules:
+    """Return the compiled search if nobody has to wait for a compiler, else its slow twin."""
+    if "checker.core_search" in sys.modules or are_compiled():
         from checker import core_search
 
         return core_search.is_refuted

@@ -2,7 +2,7 @@
 
 Rules of this file:
 - Uses each kernel on a history of a few operations, which is what makes numba compile it, and leaves
-  the mark that `checker.kernels.are_compiled` looks for. Old machine code is removed.
+  the mark that `checker.kernel_cache.are_compiled` looks for. Old machine code is removed.
 - Says what it is doing when that takes long.
 """
 
@@ -11,21 +11,21 @@ from __future__ import annotations
 import shutil
 import sys
 
-from checker import kernels
+from checker import kernel_cache as cache
 from checker.calls import Call
 from checker.models import model_named
 
 
 def main() -> int:
     """Compile what is not compiled yet; return 0."""
-    if kernels.are_compiled():
+    if cache.are_compiled():
         return 0
     sys.stderr.write("compiling the checker's kernels, once (about a minute) ...\n")
     sys.stderr.flush()
     compile_all()
-    (kernels.FOLDER / kernels.MARK).touch()
-    for other in kernels.FOLDER.parent.glob("kernels-*"):
-        if other != kernels.FOLDER:
+    (cache.FOLDER / cache.MARK).touch()
+    for other in cache.FOLDER.parent.glob("kernels-*"):
+        if other != cache.FOLDER:
             shutil.rmtree(other, ignore_errors=True)
     return 0
 
