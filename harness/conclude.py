@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import time
 from collections import Counter
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from checker.budget import Budget
+from checker.certificate import of_valid
 from checker.history import EventType, History, HistoryError, read_jsonl
 from checker.linearizable import check
-from checker.models import model_named
+from checker.meaning import default_meaning
+from checker.models import Model, model_named
 from checker.verdict import CheckResult, Verdict
 from harness import store
 from harness.experiment import Findings
@@ -55,7 +58,9 @@ def judge(
         try:
             if (folder / store.HISTORY).is_file():
                 history = read_jsonl(folder / store.HISTORY)
-                checks.append(linearizable(spec, history, findings))
+                checks.append(
+                    linearizable(spec, history, findings, proof=folder / store.CERTIFICATE)
+                )
         except (HistoryError, OSError) as error:
             findings.failures.append(f"the history could not be checked: {error}")
         except KeyboardInterrupt:
@@ -128,14 +133,19 @@ def _document(
     }
 
 
-def linearizable(spec: Spec, history: History, findings: Findings) -> CheckSummary:
+def linearizable(
+    spec: Spec, history: History, findings: Findings, *, proof: Path | None = None
+) -> CheckSummary:
     """Check a run's history against its workload's model, within the spec's budget.
 
-    A checker that fails has shown nothing: that is a failure of ours, never a verdict.
+    What proves the verdict is written to `proof`. A checker that fails has shown nothing: that is a failure of ours, never a verdict.
     """
     budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
+    model = model_named(register.MODEL)
     try:
-        result = check(history, model_named(register.MODEL), budget=budget)
+        result = check(history, model, budget=budget)
+        if proof is not None:
+            _write_proof(proof, result, model, history)
     except HistoryError:
         raise
     except Exception as error:
@@ -155,6 +165,16 @@ def linearizable(spec: Spec, history: History, findings: Findings) -> CheckSumma
             "counterexample": result.counterexample,
         },
     )
+
+
+def _write_proof(path: Path, result: CheckResult, model: Model, history: History) -> None:
+    """Write what proves a verdict. It can be made again from the history, so nothing depends on it."""
+    proof = result.certificate
+    if result.verdict is Verdict.VALID:
+        proof = of_valid(model, default_meaning(history.format), result.keys)
+    if proof is not None:
+        with contextlib.suppress(OSError):  # a full disk: said where the outcome is written
+            store.write_text(path, json.dumps(proof) + "\n")
 
 
 def _unknown(reason: str) -> CheckSummary:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from checker.command import Request, run_check
+from checker.verify_command import run_verify
 
 VALID = [
     {"process": 0, "type": "invoke", "f": "write", "key": "a", "value": 1, "time": 1_000_000},
@@ -78,7 +79,14 @@ def test_json_is_one_line_a_file_and_nothing_else(tmp_path: Path) -> None:
              "start_ns": 3_000_000, "end_ns": 4_000_000, "node": "n2",
              "why_not": "would need the value null, but it is 1"},
         ],
+        "cycle": [
+            "read null (event 2) saw a value that write 1 (event 0) changed, so it came before",
+            "write 1 (event 0) returned before read null (event 2) was invoked",
+        ],
     }  # fmt: skip
+    proof = tmp_path / "proof.json"
+    proof.write_text(json.dumps(second["certificate"]), encoding="utf-8")
+    assert run_verify(bad, proof, out=io.StringIO()) == 0
 
 
 def test_no_operations_show_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from checker.explain import OPERATIONS_MAX
 
 CAS = model_named("cas-register")
 MEANINGS = [Meaning(failed_cas=f, nil_read=n) for f, n in itertools.product(FailedCas, NilRead)]
-NAMES = {"key", "summary", "last_valid_operations", "final_states", "operations"}
+NAMES = {"key", "summary", "last_valid_operations", "final_states", "operations", "cycle"}
 OPERATION_NAMES = {
     "index", "process", "f", "key", "value", "type", "start_ns", "end_ns", "node", "why_not",
 }  # fmt: skip
