@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from checker.budget import Budget
 from checker.calls import Call, Calls, prefix, without_idle
 from checker.columns import Columns
@@ -50,14 +52,23 @@ def explain(
 
     `core` is a part of it that has none, if one was found.
     """
-    if len(part) <= WHOLE_MAX or core is None:
-        return _of_prefix(part, found, columns, model, budget)
-    return _of_core(part, core, columns, model)
+    if len(part) <= WHOLE_MAX:
+        return _of_prefix(part, columns, model, budget)
+    if core is not None:
+        return _of_core(part, core, columns, model)
+    return _of_return(part, found, columns, model)
 
 
-def _of_prefix(
-    part: Part, found: Found, columns: Columns, model: Model, budget: Budget
-) -> dict[str, Any]:
+def _of_return(part: Part, found: Found, columns: Columns, model: Model) -> dict[str, Any]:
+    """Tell only which return every order fails at: no smaller story was found in time."""
+    row = int(part.rows[-1]) if found.until is None else found.until
+    near = np.array([row], np.int64)
+    (stuck,) = part.calls_at(near) or part.calls[-1:]
+    ordered = int(((columns.end[part.rows] >= 0) & (columns.end[part.rows] < stuck.start)).sum())
+    return _told(part, columns, model, stuck, [stuck], [], [], ordered=ordered, minimal=False)
+
+
+def _of_prefix(part: Part, columns: Columns, model: Model, budget: Budget) -> dict[str, Any]:
     """Tell the shortest prefix that has no order."""
     calls = part.calls
     position, minimal = _failing_return(calls, model, budget)

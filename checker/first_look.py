@@ -92,7 +92,10 @@ def _found(
             steps=answer[alone.STEPS],
         )
     pointed = begin + np.nonzero(marks[begin:stop])[0]
-    last = pointed[np.argmax(calls.end[pointed])]
+    # The call that cannot be is known, or is among those that make the contradiction.
+    last = begin + answer[alone.FURTHEST]
+    if answer[alone.FURTHEST] < 0:
+        last = int(pointed[np.argmax(calls.end[pointed])])
     return Found(
         verdict=Verdict.INVALID,
         algorithm="stale" if answer[alone.FOUND] == STALE else "zones",

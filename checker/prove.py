@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 # So many calls are replayed as objects; longer ones without (the same plain model).
 OBJECTS_MAX = 2000
 _NEAR_POSITIONS = 8000
+_HINT_MAX = 2000
 
 
 Edge = tuple[int, int, str]
@@ -174,9 +175,10 @@ def _refuter() -> Callable[..., bool]:
 
 def _core(part: Part, found: Found, columns: Columns, model: Model, budget: Budget) -> Core | None:
     """Shrink the contradiction: at first with the calls near it, where there are many, then all."""
-    shrinker = Shrinker(model, budget, _refuter())
+    # Half of what is left: a proof is worth more than its smallest form.
+    shrinker = Shrinker(model, budget.share(2), _refuter())
     until = None if found.until is None else int(columns.end[found.until])
-    if found.hint:
+    if 0 < len(found.hint) <= _HINT_MAX:
         hint = part.calls_at(np.array(sorted(found.hint), np.int64))
         core = shrinker.of_hint(hint, until=until, elements=found.elements)
         if core is not None:

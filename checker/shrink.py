@@ -24,6 +24,7 @@ from checker.models.model import Coarse, Elementwise, Model
 _WINDOW_AT_FIRST = 16
 _STEPS_A_CALL = 200
 _STEPS_AT_LEAST = 20_000
+_STEPS_AT_MOST = 1_000_000  # some seconds
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ class Shrinker:
         if self.tries and self.budget.spent(0) is not None:
             return None
         self.tries += 1
-        steps = max(_STEPS_AT_LEAST, _STEPS_A_CALL * len(core))
+        steps = min(max(_STEPS_AT_LEAST, _STEPS_A_CALL * len(core)), _STEPS_AT_MOST)
         return core if self.is_refuted(core, self.model, steps_max=steps) else None
 
     def _window(self, calls: Calls, until: int, length_max: int) -> Core | None:

@@ -68,7 +68,7 @@ def _porcupine(paths: list[Path]) -> dict[str, tuple[str, float]]:
 def _child(row: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, __file__, "--row", row],
-        capture_output=True, text=True, cwd=ROOT, check=False,
+        capture_output=True, text=True, cwd=ROOT, check=False, timeout=600,
     )  # fmt: skip
     if done.returncode != 0:
         return {"verdict": f"failed ({done.stderr.strip().splitlines()[-1:]})"}

@@ -42,7 +42,14 @@ from checker.kernels.layout import (
     enter,
     rehash,
 )
-from checker.kernels.refute import CHAIN_ORDER, CHAINS_CROSS, NOTHING, refute
+from checker.kernels.refute import (
+    CHAIN_ORDER,
+    CHAINS_CROSS,
+    NEVER_GIVEN,
+    NOTHING,
+    STALE,
+    refute,
+)
 from checker.kernels.retell import unfolded
 from checker.kernels.visited import rehash_visited
 
@@ -113,6 +120,7 @@ def _look_at(
     answer[FOUND] = found
     if found != NOTHING:
         answer[CODE] = INVALID
+        answer[FURTHEST] = row[x] if found == STALE or found == NEVER_GIVEN else -1
         _mark(calls, row, sole, following, found, x, y, marks)
         return
     slots = assign_slots(calls, events)
