@@ -60,6 +60,7 @@ def of_invalid(
             "key": key if model.keyed else None,
             "from": core.since,
             "elements": None if core.elements is None else sorted(core.elements),
+            "jumps": sorted(map(str, core.jumps)) or None,
             "calls": [
                 {
                     "index": int(index[c.call.index]),

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from checker.calls import Call
-from checker.models.model import Action, Coarse, Elementwise, Model
+from checker.models.model import Action, Coarse, Elementwise, Model, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +40,14 @@ class Core:
     """Calls without an order. `since`: the past before that position is forgotten, and the state
     then is any. `elements`: of each action only what it does to these (`Elementwise`). `wildcard`:
     calls were left out that lead *elsewhere* (`Coarse`), so the state may jump there at any time.
+    `jumps`: calls were left out that lead to these states, so it may jump to these as well.
     """
 
     calls: tuple[CoreCall, ...]
     since: int | None = None
     elements: frozenset[str] | None = None
     wildcard: bool = False
+    jumps: tuple[State, ...] = ()
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -76,6 +78,8 @@ def settled(core: Core, model: Model) -> Core:
     calls, wildcard = list(core.calls), core.wildcard
     if core.elements is not None:
         calls = [c for c, _ in projected(core, model)]
+    if core.jumps:
+        calls = [c for c in calls if c.required or model.gives(c.call.action) not in core.jumps]
     while True:
         last = max((c.end for c in calls if c.required and c.end is not None), default=-1)
         kept = [

@@ -2,8 +2,8 @@
 
 Rules of this file:
 - The fast twin of `checker.exhaust.is_refuted`: the same question, the same answer, but `False`
-  where either took too long. Optional calls are counted exactly; where the core has a wildcard,
-  *elsewhere* (`Coarse`) may come at any time, any number of times.
+  where either took too long. Optional calls are counted exactly; where the core has jumps, the state
+  may become one of theirs at any time, any number of times.
 - Pure.
 """
 
@@ -62,16 +62,18 @@ def _problem(core: Core, model: Model) -> tuple[Problem | None, list[int], list[
     starts = [graph.initial]
     if core.since is not None:
         starts = list(dict.fromkeys(graph.number(state) for state in universe))
-    count = len(calls) + core.wildcard
+    # First of all calls, optional: jumps to elsewhere and to other states.
+    jumps = [*core.jumps, *(universe[-1:] if core.wildcard else ())]
+    first_jumps = list(dict.fromkeys(graph.number(state) for state in jumps))
+    extra = len(first_jumps)
+    count = len(calls) + extra
     table = np.zeros((count, layout.CALL_COLUMNS), np.int32)
     start, end = np.zeros(count, np.int64), np.full(count, _NO_END, np.int64)
-    at = 0
     first = min(c.start for c, _ in calls)
-    if core.wildcard:  # first of all calls, optional: a jump to elsewhere
-        elsewhere = graph.number(universe[-1])
-        table[0, : layout.GIVES + 1] = (layout.WRITE, -1, elsewhere)
-        start[0] = first - 1
-        at = 1
+    for at, state in enumerate(first_jumps):
+        table[at, : layout.GIVES + 1] = (layout.WRITE, -1, state)
+        start[at] = first - extra + at
+    at = extra
     # The positions of a core may be any; `finish` needs them in order and without negative ends.
     for core_call, action in sorted(calls, key=lambda pair: pair[0].start):
         kind, needs, gives, pure = kinds[numbers[action]]
@@ -80,12 +82,12 @@ def _problem(core: Core, model: Model) -> tuple[Problem | None, list[int], list[
         start[at] = core_call.start
         end[at] = _NO_END if core_call.end is None else core_call.end
         at += 1
-    required = np.array([0] * core.wildcard + [
+    required = np.array([0] * extra + [
         int(c.required) for c, _ in sorted(calls, key=lambda pair: pair[0].start)
     ], np.int32)  # fmt: skip
-    start, end = start - first + 1, np.where(end >= 0, end - first + 1, end)
+    start, end = start - first + extra, np.where(end >= 0, end - first + extra, end)
     problem = finish(table, start, end, np.arange(count, dtype=np.int32),
                      states=len(graph.states), initial=graph.initial,
                      classes=max(1, len(actions)), graph=graph, required=required)  # fmt: skip
-    jumps = [core.wildcard and 0 in members.tolist() for members in problem.optional_calls]
-    return problem, starts, jumps
+    is_jump = [bool((members < extra).any()) for members in problem.optional_calls]
+    return problem, starts, is_jump

@@ -63,7 +63,7 @@ def _front_at(core: Core, model: Model, stuck: CoreCall | None, most: int) -> Fr
         universe = model.universe(frozenset(action for _, action in calls))
     starts = universe if core.since is not None else [model.initial]
     front: Front = {(state, frozenset()): () for state in starts}
-    jumps = universe[-1:] if core.wildcard else ()
+    jumps = (*core.jumps, *(universe[-1:] if core.wildcard else ()))
     others = [(c, action) for c, action in calls if stuck is None or c is not stuck]
     for barrier in sorted((c for c, _ in calls if c.end is not None), key=_end):
         grown = _extended(front, others, _end(barrier), model, jumps, most)
@@ -93,7 +93,7 @@ def _extended(
     calls: Sequence[tuple[CoreCall, Action]],
     end: int,
     model: Model,
-    elsewhere: Sequence[State],
+    jumps: Sequence[State],
     most: int,
 ) -> Front | None:
     """Let calls that are open before `end` take effect, in every order; `None` if too many."""
@@ -110,7 +110,7 @@ def _extended(
     while waiting:
         (state, done), path = waiting.pop()
         reached: list[tuple[State, frozenset[int], tuple[Call, ...]]] = [
-            (jump, done, path) for jump in elsewhere
+            (jump, done, path) for jump in jumps
         ]
         for call, action, first in is_open:
             if call.index in done or not first <= done:

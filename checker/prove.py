@@ -69,7 +69,7 @@ def prove(
             replayer.replay(part, found)
         elif found.verdict is Verdict.INVALID and first:
             first = False
-            proofs = _refuted(part, found, columns, model, meaning, budget)
+            proofs = _refuted(part, found, replayer, budget)
     return proofs
 
 
@@ -120,10 +120,9 @@ class Replayer:
                        calls.end[placed].tolist(), self.model)  # fmt: skip
 
 
-def _refuted(
-    part: Part, found: Found, columns: Columns, model: Model, meaning: Meaning, budget: Budget
-) -> Proofs:
-    core = _core(part, found, columns, model, budget)
+def _refuted(part: Part, found: Found, replayer: Replayer, budget: Budget) -> Proofs:
+    columns, model, meaning = replayer.columns, replayer.model, replayer.meaning
+    core = _core(part, found, replayer, budget)
     certificate = None
     edges: tuple[Edge, ...] = ()
     if core is not None:
@@ -173,14 +172,15 @@ def _refuter() -> Callable[..., bool]:
     return exhaust.is_refuted
 
 
-def _core(part: Part, found: Found, columns: Columns, model: Model, budget: Budget) -> Core | None:
+def _core(part: Part, found: Found, replayer: Replayer, budget: Budget) -> Core | None:
     """Shrink the contradiction: at first with the calls near it, where there are many, then all."""
+    columns, model = replayer.columns, replayer.model
     # Half of what is left: a proof is worth more than its smallest form.
     shrinker = Shrinker(model, budget.share(2), _refuter())
     until = None if found.until is None else int(columns.end[found.until])
-    if 0 < len(found.hint) <= _HINT_MAX:
-        hint = part.calls_at(np.array(sorted(found.hint), np.int64))
-        core = shrinker.of_hint(hint, until=until, elements=found.elements)
+    hint = _hint(part, found, replayer)
+    if len(hint):
+        core = shrinker.of_hint(part.calls_at(hint), until=until, elements=found.elements)
         if core is not None:
             return core
     if until is not None and len(part) > OBJECTS_MAX:
@@ -190,3 +190,32 @@ def _core(part: Part, found: Found, columns: Columns, model: Model, budget: Budg
             return core
     calls = part.calls if until is None else part.calls_at(part.rows_before(until))
     return shrinker.of_all(calls, until=until)
+
+
+def _hint(part: Part, found: Found, replayer: Replayer) -> Longs:
+    """Return the rows that make a contradiction, with all that leads to a state they look at.
+
+    Nothing that might help may be left out of a core, only what leads where nobody looks. None
+    where that would be too many. Checks of collections say which elements they are about, and have
+    all calls of these already.
+    """
+    rows = np.array(sorted(found.hint), np.int64)
+    registers = replayer.registers if found.elements is None and len(rows) else None
+    if registers is None:
+        return rows[: len(rows) if len(rows) <= _HINT_MAX else 0]
+    from checker.kernels.layout import CAS, WRITE  # in memory already: kernels made the hint
+
+    calls, place = registers
+    mine = place[part.rows]
+    mine = mine[mine >= 0]
+    kind, needs, gives = calls.kind[mine], calls.needs[mine], calls.gives[mine]
+    chosen = np.isin(calls.row[mine], rows)
+    changes = (kind == WRITE) | (kind == CAS)
+    changes &= calls.start[mine] <= int(calls.end[mine][chosen].max())
+    while int(chosen.sum()) <= _HINT_MAX:
+        looked_at = np.unique(needs[chosen & (kind != WRITE)])
+        fresh = changes & ~chosen & np.isin(gives, looked_at)
+        if not fresh.any():
+            return np.sort(calls.row[mine[chosen]])
+        chosen |= fresh
+    return rows[:0]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from checker.budget import Budget
 from checker.calls import Calls
 from checker.core import Core, CoreCall, core_of, settled
-from checker.models.model import Coarse, Elementwise, Model
+from checker.models.model import Coarse, Elementwise, Model, State
 
 _WINDOW_AT_FIRST = 16
 _STEPS_A_CALL = 200
@@ -66,12 +66,12 @@ class Shrinker:
         return None if found is None else self._smallest(found)
 
     def _smallest(self, core: Core) -> Core:
-        core = self._later(core)
+        core = self._freer(self._later(core))
         while True:
             smaller = self._fewer(core)
-            if len(smaller) == len(core) and smaller == core:
+            if smaller == core:
                 return self._later(smaller)
-            core = smaller
+            core = self._freer(smaller)
 
     def _refuted(self, core: Core) -> Core | None:
         """Return the core without what does not matter in it, if it has no order."""
@@ -106,6 +106,20 @@ class Shrinker:
         if not refuted(names):
             return None
         return self._refuted(replace(core, elements=frozenset(_minimal(names, refuted))))
+
+    def _freer(self, core: Core) -> Core:
+        """Let the state jump where many calls lead that may have happened, in their place."""
+        lead: dict[State, int] = {}
+        for call in core.calls:
+            given = self.model.gives(call.call.action)
+            if isinstance(given, str) and not (
+                call.required or self.model.is_pure(call.call.action)
+            ):
+                lead[given] = lead.get(given, 0) + 1
+        for state in sorted(lead, key=lambda state: (-lead[state], str(state))):
+            found = self._refuted(replace(core, jumps=(*core.jumps, state)))
+            core = core if found is None else found
+        return core
 
     def _later(self, core: Core) -> Core:
         """Forget as much of the past as can be forgotten."""

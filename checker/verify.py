@@ -6,7 +6,7 @@ Rules of this file:
 - Trusts the pairing of events (`History.operations`), the model's `action` and `step` and, where a
   certificate leaves operations out, what the model says of its own actions.
 - `valid` is proved by an order (`_check_order`). `invalid` by a *core*: some operations, each with
-  at least the freedom it had (`_core`); those left out could not have helped (`_needs_wildcard`);
+  at least the freedom it had (`_core`); those left out could not have helped (`_jumps`);
   yet the core has no order (`_exhaust`). Each check carries the argument why an order of the whole
   history would be one of the core. The format: docs/certificates.md.
 - A configuration is a state and the set of the open core calls that have taken effect. More than
@@ -75,8 +75,7 @@ def verify(history: History, certificate: object, model: Model | None = None) ->
         return Verified(Verdict.VALID, tuple(objects), placed, 0, model, meaning)
     if verdict != Verdict.INVALID:
         raise CertificateError("verdict: expected valid or invalid, others need no proof")
-    refutation = _field(fields, "refutation", "", dict)
-    key = _key(refutation, objects, "refutation")
+    key = _key(refutation := _field(fields, "refutation", "", dict), objects, "refutation")
     counts = _check_invalid(refutation, objects[key], model)
     return Verified(Verdict.INVALID, (key,), *counts, model, meaning)
 
@@ -156,15 +155,14 @@ def _check_invalid(given: dict[str, Any], said: _Said, model: Model) -> tuple[in
     elements: list[Any] | None = _field(given, "elements", "refutation", list, NoneType)
     if since is not None and (elements is not None or not isinstance(model, Coarse)):
         raise CertificateError(f"refutation.from: not with `elements`, nor for {model.name}")
-    if elements is not None:
-        said = _projected(elements, said, model)
+    said = said if elements is None else _projected(elements, said, model)
     core, left = _core(_field(given, "calls", "refutation", list), said, since)
     kept = frozenset(call.action for call in core)
-    wildcard = _needs_wildcard(core, left, model, since, kept)
-    universe = model.universe(kept) if isinstance(model, Coarse) else ()
-    # Whatever a forgotten past led to, to the core it is like one state of this universe.
-    starts = [model.initial] if since is None else universe
-    frontier, looked = _exhaust(core, model, starts, universe[-1] if wildcard else None)
+    allowed: list[Any] = _field(given, "jumps", "refutation", list, NoneType) or []
+    jumps = _jumps(core, left, model, since, kept, allowed)
+    # What a forgotten past led to is like one state of the universe.
+    starts = model.universe(kept) if since is not None and isinstance(model, Coarse) else ()
+    frontier, looked = _exhaust(core, model, starts or [model.initial], jumps)
     if given.get("frontier") not in (None, frontier):  # proves nothing, but has to be right
         raise CertificateError(f"refutation.frontier: found {frontier!r:.300}")
     return len(core), looked
@@ -211,38 +209,40 @@ def _core(calls: list[Any], said: _Said, since: int | None) -> tuple[list[_Call]
     return core, left
 
 
-def _needs_wildcard(
-    core: list[_Call], left: _Said, model: Model, since: int | None, kept: frozenset[Action]
-) -> bool:
-    """Check that the operations left out could not help; return whether this takes a wildcard.
+def _jumps(
+    core: list[_Call], left: _Said, model: Model, since: int | None, kept: frozenset[Action],
+    allowed: list[Any],
+) -> set[State]:  # fmt: skip
+    """Check that the operations left out could not help; return where the state may jump instead.
 
-    Struck from an order of the history, an order of the rest remains: those that change no state;
-    those invoked after the last return of the core, as no later instant is looked at; those ended
-    before `from`, they are part of the state that is not known. One that leads where the core's
-    actions see *elsewhere* is replaced by a jump there: whatever came after it may still come.
+    May be struck from an order: those that change no state; those invoked after the core's last
+    return, no later instant is looked at; those ended before `from`, as that state is not known. One
+    that always leads to a state to jump to, or where the core sees *elsewhere*, becomes that jump.
     """
     last = max((c.end for c in core if c.required and c.end is not None), default=-1)
-    wildcard = False
+    jumps: set[State] = set()
     for index, (operation, action) in left.items():
         late = operation.start > last
         forgotten = since is not None and operation.end is not None and operation.end < since
         if model.is_pure(action) or late or forgotten:
             continue
-        if not isinstance(model, Coarse) or not model.leads_elsewhere(action, kept):
+        if (state := model.gives(action)) is not None and state in allowed:
+            jumps.add(state)
+        elif isinstance(model, Coarse) and model.leads_elsewhere(action, kept):
+            jumps.add(model.universe(kept)[-1])
+        else:
             raise CertificateError(f"refutation.calls: {index} is left out, but may matter")
-        wildcard = True
-    return wildcard
+    return jumps
 
 
 def _exhaust(
-    calls: list[_Call], model: Model, starts: Sequence[State], elsewhere: State | None
+    calls: list[_Call], model: Model, starts: Sequence[State], jumps: set[State]
 ) -> tuple[list[dict[str, int]], int]:
     """Try all orders of the core until none is left; `CertificateError` if one is.
 
-    Walks the ends of all calls: what takes effect between two of them was invoked before the later
-    one and is not past its own. Past the end of a required call come only configurations in which it
-    has taken effect; the bit of a call that is past is used again. Returns how many were left after
-    each required call, and how many were looked at in all.
+    Walks the ends of all calls: what takes effect between two was invoked before the later one and is
+    not past its own. Past the end of a required call it has taken effect; the bit of a call that is
+    past is used again. Returns how many were left after each required call, and all looked at.
     """
     found: set[tuple[State, int]] = {(state, 0) for state in starts}
     later = sorted(calls, key=lambda call: call.start, reverse=True)
@@ -265,7 +265,7 @@ def _exhaust(
             if looked + len(found) > CONFIGURATIONS_MAX:
                 raise CertificateError(f"too large to verify: {looked + len(found)} configurations")
             state, done = to_do.pop()
-            reached = [(elsewhere, done)]
+            reached: list[tuple[State | None, int]] = [(jump, done) for jump in jumps]
             for bit, action, first in is_open.values():
                 if not done & bit and done & first == first:
                     reached.append((model.step(state, action), done | bit))
