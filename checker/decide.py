@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from checker import core_search as core_search  # proofs search fast once the kernels are here
+from checker import core_search
 from checker.budget import Budget, Spent
 from checker.columns import Columns
 from checker.containers import decide as decide_container
@@ -23,10 +23,13 @@ from checker.models.model import Model
 from checker.parts import Found, Part
 from checker.portfolio import Answer, Race
 from checker.problem import problem_of
+from checker.shrink import Shrinker
 from checker.verdict import Verdict
 
 # Of a budget's memory, what the first look may take for one object.
 _FIRST_SHARE = 0.25
+# How many positions before a return are near it.
+_NEAR_POSITIONS = 1024
 
 
 def decide(
@@ -64,7 +67,7 @@ def _race(part: Part, parts: list[Part], budget: Budget) -> None:
     """Race for one part, from where an earlier race of it stood."""
     race = part.race
     if race is None:
-        race = Race(problem_of(part.calls, part.model))
+        race = Race(problem_of(part.calls, part.model), lambda place: _near(part, place, budget))
         if part.saved is not None:
             race.restore(part.saved)
             part.saved = None
@@ -73,6 +76,15 @@ def _race(part: Part, parts: list[Part], budget: Budget) -> None:
     answer = race.run(replace(budget, memory_bytes=budget.memory_bytes - kept))
     part.found = _of_answer(part, answer)
     part.race = race if _is_open(part) else None
+
+
+def _near(part: Part, place: int, budget: Budget) -> bool:
+    """Whether the calls shortly before a return have no order, whatever the state was before."""
+    until = part.calls[place].end
+    assert until is not None
+    near = part.calls_at(part.rows_before(until, until - _NEAR_POSITIONS))
+    shrinker = Shrinker(part.model, budget, core_search.is_refuted)
+    return shrinker.window(near, until=until, length_max=_NEAR_POSITIONS) is not None
 
 
 def _is_open(part: Part) -> bool:

@@ -5,6 +5,8 @@ Rules of this file:
   depth first finds an order where there is one, all configurations event by event find that there
   is none, and beams of the most promising ones find orders where both drown. Each runs for a slice,
   longer every round, until one answers: `VALID` with an order, or `INVALID`.
+- Where depth first comes no further, a contradiction may be near: a few calls before that return
+  that have no order whatever the state was before (`near`). Asked once for each furthest return.
 - Crashed calls are at first in unlimited supply for those that go event by event; where an order
   used more than there was, the classes it overdrew are counted from then on, and it begins again.
 - Looks at the budget between slices; `unknown` says what was spent and how far it came.
@@ -13,7 +15,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,8 +65,10 @@ class Runner:
 class Race:
     """All searches on one problem, a turn each at a time."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, near: Callable[[int], bool] = lambda _: False) -> None:
         self.problem = problem
+        self.near = near
+        self.asked = -1
         self.transitions = Transitions(problem)
         size = max(1, len(problem.calls))
         every = set(range(len(problem.optional_calls)))
@@ -93,9 +97,25 @@ class Race:
             if not running:
                 return self._unknown(Spent.MEMORY, "race")
             for runner in running:
-                answer = self._turn(runner, budget)
+                answer = self._turn(runner, budget) or self._near()
                 if answer is not None:
                     return answer
+
+    def _near(self) -> Answer | None:
+        """Ask whether the furthest return is one that no order comes past, from what is near it."""
+        place = self._call_at(self.furthest)
+        if place is None or self.furthest <= self.asked:
+            return None
+        self.asked = self.furthest
+        if not self.near(place):
+            return None
+        return Answer(
+            verdict=Verdict.INVALID,
+            algorithm="window",
+            until=place,
+            steps=self.steps,
+            kept_bytes=self.peak_bytes,
+        )
 
     def saved(self) -> dict[str, np.ndarray]:
         """Return all that the race knows, as arrays by name."""

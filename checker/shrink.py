@@ -49,7 +49,7 @@ class Shrinker:
 
     def of_window(self, calls: Calls, *, until: int, length_max: int) -> Core | None:
         """Return a core of the calls near the failing return, whatever the state was before."""
-        found = self._window(calls, until, length_max) if isinstance(self.model, Coarse) else None
+        found = self.window(calls, until=until, length_max=length_max)
         return None if found is None else self._smallest(found)
 
     def of_all(self, calls: Calls, *, until: int | None) -> Core | None:
@@ -58,7 +58,7 @@ class Shrinker:
         `until` is the return that no order comes past.
         """
         until = _last_end(calls) if until is None else until
-        found = self._window(calls, until, until) if isinstance(self.model, Coarse) else None
+        found = self.window(calls, until=until, length_max=until)
         whole = core_of(calls, until=until)
         if found is None and isinstance(self.model, Elementwise):
             found = self._elements(whole)
@@ -82,8 +82,10 @@ class Shrinker:
         steps = min(max(_STEPS_AT_LEAST, _STEPS_A_CALL * len(core)), _STEPS_AT_MOST)
         return core if self.is_refuted(core, self.model, steps_max=steps) else None
 
-    def _window(self, calls: Calls, until: int, length_max: int) -> Core | None:
+    def window(self, calls: Calls, *, until: int, length_max: int) -> Core | None:
         """Forget the past: windows of doubling length that end at the failing return."""
+        if not isinstance(self.model, Coarse):
+            return None
         length = _WINDOW_AT_FIRST
         while length < min(until, length_max):
             found = self._refuted(core_of(calls, until=until, since=until - length))
