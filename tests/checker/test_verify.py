@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import (
     DIFFERS,
+    J,
     call,
     counts,
     history,
@@ -214,6 +216,30 @@ def test_what_leads_elsewhere_may_be_left_out_and_leads_there_at_any_time() -> N
     rejected(past, refuting(call(2, 2, 3), meaning=DIFFERS), "have an order")
     past = history("0 write 9", "1 cas [null,1]", "1 fail", "0 info")
     rejected(past, refuting(call(1, 1, 2), meaning=DIFFERS), "have an order")
+
+
+def test_calls_that_lead_to_one_state_may_become_jumps_there() -> None:
+    """Write 3 and write 3, crashed or not, are left out; the state may jump to 3 instead."""
+    past = history(
+        "0 write 3", "0 ok", "1 write 3", "1 ok", "2 cas [3,4]", "2 ok", "3 read", "3 ok 5"
+    )
+    core = (call(4, 4, 5), call(6, 6, 7))
+    verify(past, jumping(["3"], *core))
+    rejected(past, jumping([], *core), "0 is left out, but may matter")
+    rejected(past, jumping(["4"], *core), "0 is left out, but may matter")
+    # The jump gives what the read needs: it is no proof any more.
+    seen = history("0 write 3", "0 ok", "1 write 4", "1 ok", "2 read", "2 ok 3")
+    rejected(seen, jumping(["3"], call(2, 2, 3), call(4, 4, 5)), "have an order")
+    verify(seen, jumping(["4"], call(0, 0, 1), call(2, 2, 3), call(4, 4, 5)))
+    for garbage in ([3], [None], [["3"]], [{}]):
+        rejected(past, jumping(garbage, *core), "0 is left out, but may matter")
+    rejected(past, jumping("3", *core), "expected list, not str")
+
+
+def jumping(jumps: Any, *core: J) -> J:
+    certificate = refuting(*core)
+    certificate["refutation"]["jumps"] = jumps
+    return certificate
 
 
 def test_there_is_no_wildcard_where_nothing_left_out_needs_it() -> None:
