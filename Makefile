@@ -33,6 +33,12 @@ format: setup ## let ruff rewrite what it can
 test: setup lint ## every test (as root also those in the lab)
 	@$(BIN)/pytest
 
+nightly: setup ## what takes longer: the long fuzz of the checker, properties with many examples, the table
+	@$(BIN)/python tools/fuzz_checker.py --seconds 1800 --jobs 2
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest tests/checker --timeout 1800
+	@$(BIN)/python tools/mutate_checker.py --sample 200
+	@$(BIN)/python tools/bench_check.py
+
 bench-check: setup ## the checker's table: times, memory, ratios (about 10 minutes; nothing else may run)
 	@$(BIN)/python tools/bench_check.py
 

@@ -111,11 +111,13 @@ def _look_at(
         starts[c] = start[row[c]]
         ends[c] = end[row[c]]
     events = arrange(calls, starts, ends)
-    sole, first_end, last_need, following = chains(calls, states, 0)
     for c in range(count):
         has_table |= calls[c, KIND] == TABLE
     found, x, y = NOTHING, -1, -1
+    # With transitions not all ways to a state are listed: nothing is known of reigns.
+    sole = first_end = last_need = following = np.zeros(0, np.int32)
     if not has_table:
+        sole, first_end, last_need, following = chains(calls, states, 0)
         found, x, y = refute(calls, events, states, 0, sole, first_end, last_need, following)
     answer[FOUND] = found
     if found != NOTHING:
@@ -152,7 +154,7 @@ def _look_at(
             producers[calls[c, GIVES]] += 1
         if (calls[c, KIND] == READ or calls[c, KIND] == CAS) and calls[c, REQUIRED]:
             needers[calls[c, NEEDS]] += 1
-    soon = soon_of(calls, events.shape[0])
+    soon = soon_of(calls, 0 if has_table else events.shape[0])
     available = np.zeros(optionals, np.int32)
     size = 64 if has_table else 1
     while has_table and size < 4 * edges.shape[0]:

@@ -124,7 +124,7 @@ def soon_of(calls, events):
     soon[:, 1] = -1
     soon[:, 2] = INFINITE
     at = np.full(events + 1, -1, np.int32)
-    for c in range(calls.shape[0]):
+    for c in range(calls.shape[0] if events > 0 else 0):
         kind = calls[c, KIND]
         if (kind == WRITE or kind == CAS) and calls[c, DEADLINE] != INFINITE:
             at[calls[c, START]] = c

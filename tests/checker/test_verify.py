@@ -231,6 +231,7 @@ def test_calls_that_lead_to_one_state_may_become_jumps_there() -> None:
     seen = history("0 write 3", "0 ok", "1 write 4", "1 ok", "2 read", "2 ok 3")
     rejected(seen, jumping(["3"], call(2, 2, 3), call(4, 4, 5)), "have an order")
     verify(seen, jumping(["4"], call(0, 0, 1), call(2, 2, 3), call(4, 4, 5)))
+    garbage: list[Any]
     for garbage in ([3], [None], [["3"]], [{}]):
         rejected(past, jumping(garbage, *core), "0 is left out, but may matter")
     rejected(past, jumping("3", *core), "expected list, not str")
