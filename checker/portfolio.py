@@ -152,9 +152,8 @@ class Race:
         left = runner.turn
         runner.turn = int(min(runner.turn * runner.growth, 1 << 60))
         while left > 0 and not runner.done:
-            spent = budget.spent(self.kept_bytes)
-            if spent is Spent.TIME:
-                return self._unknown(spent, runner.name)
+            if budget.spent(0) is Spent.TIME:
+                return self._unknown(Spent.TIME, runner.name)
             answer = self._slice(runner, min(left, _SLICE_MAX), budget)
             if answer is not None:
                 return answer
@@ -171,7 +170,9 @@ class Race:
             self._finish(runner)
             return None
         self.steps += search.steps - before
-        self.furthest = max(self.furthest, search.furthest)
+        if isinstance(search, DepthFirst) or len(runner.tracked) == len(search.optional):
+            # Where crashed calls are in unlimited supply, more is ordered than can be.
+            self.furthest = max(self.furthest, search.furthest)
         self.peak_bytes = max(self.peak_bytes, self.kept_bytes)
         if code == layout.INVALID:
             return self._answer(Verdict.INVALID, runner, until=search.furthest)
@@ -238,7 +239,8 @@ class Race:
         )
 
     def _call_at(self, event: int) -> int | None:
-        """Return the place of the call that returns at an event."""
-        if event >= len(self.problem.events):
-            return None
-        return int(self.problem.row[~self.problem.events[event]])
+        """Return the place of the call that returns at an event, or first after it."""
+        events = self.problem.events
+        while event < len(events) and events[event] >= 0:
+            event += 1
+        return None if event >= len(events) else int(self.problem.row[~events[event]])

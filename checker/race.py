@@ -27,6 +27,9 @@ from checker.problem import Problem
 ALL = 1 << 40  # a beam as wide as it takes
 NO_LOG = 2**62  # the parent of the first step in a log
 
+# A pair of numbers in the list of what was learned, and its place there.
+_LEARNED_BYTES = 140
+
 _TRANSITIONS_AT_FIRST = 64
 _ROOM_AT_FIRST = 256
 
@@ -63,8 +66,10 @@ class Transitions:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of the table (the states themselves are the graph's)."""
-        return self.keys.nbytes + self.values.nbytes
+        """Bytes of the table, and of the states that the model was asked for."""
+        graph = self.problem.graph
+        states = 0 if graph is None else graph.kept_bytes
+        return self.keys.nbytes + self.values.nbytes + states + _LEARNED_BYTES * self.count
 
 
 def _words_for(problem: Problem) -> tuple[np.ndarray, int]:
@@ -167,13 +172,17 @@ class DepthFirst(_Saved):
                 return code
 
     def _grow(self, bytes_max: float) -> None:
-        if self.kept_bytes * 2 > bytes_max:
+        """Enlarge what is full; while it is copied, the old and the new are there."""
+        frames = int(self.control[dfs.FRAMES]) + 1 > len(self.frames)
+        table = 2 * (int(self.control[dfs.VISITED]) + 1) > len(self.visited)
+        more = 2 * (self.frames.nbytes + self.frame_words.nbytes) * frames
+        more += 4 * self.visited.nbytes * table
+        if self.kept_bytes + more > bytes_max:
             raise OutOfMemory
-        depth = int(self.control[dfs.FRAMES])
-        if depth + 1 > len(self.frames):
-            self.frames = np.concatenate([self.frames, np.zeros_like(self.frames)])
-            self.frame_words = np.concatenate([self.frame_words, np.zeros_like(self.frame_words)])
-        if 2 * (int(self.control[dfs.VISITED]) + 1) > len(self.visited):
+        if frames:
+            self.frames = _doubled(self.frames)
+            self.frame_words = _doubled(self.frame_words)
+        if table:
             larger = np.zeros((4 * len(self.visited), self.visited.shape[1]), np.uint64)
             rehash_visited(self.visited, larger)
             self.visited = larger
@@ -298,32 +307,41 @@ class BreadthFirst(_Saved):
 
     def _grow(self, bytes_max: float) -> None:
         """Double whatever is nearly full; which it was does not matter."""
-        if self.kept_bytes * 2 > bytes_max:
-            raise OutOfMemory
         control, epoch = self.control, int(self.control[bfs.EVENT]) + 1
         room = self.problem.slots + len(self.optional) + 4
-        while control[bfs.STACK] + 1 + room > len(self.stack):
-            self.stack = _doubled(self.stack)
-        made = int(control[fronts.NEXT_FRONT])
-        if made + 2 > len(self.next_front):
-            self.next_front = _doubled(self.next_front)
-        if 2 * (made + 2) > len(self.emitted):
-            self.emitted = np.zeros((4 * len(self.emitted), 2), np.int64)
-            fronts.rebuild(self.emitted, self.next_front, made, self.width, epoch)
-        seen = int(control[bfs.SEEN])
-        if seen + 1 > len(self.seen_rows):
-            self.seen_rows = _doubled(self.seen_rows)
-        if 2 * (seen + 1) > len(self.seen):
-            self.seen = np.zeros((4 * len(self.seen), 2), np.int64)
-            fronts.rebuild(self.seen, self.seen_rows, seen, self.width, epoch)
-        while 4 * made > len(self.heads):
-            self.heads = _doubled(self.heads)
-        while made > len(self.links):
-            self.links = _doubled(self.links)
-        while made > len(self.front):
-            self.front = _doubled(self.front)
-        while control[bfs.KEEP_LOG] and control[bfs.LOGGED] + room > len(self.log):
-            self.log = _doubled(self.log)
+        made, seen = int(control[fronts.NEXT_FRONT]), int(control[bfs.SEEN])
+        logged = int(control[bfs.LOGGED]) + room if control[bfs.KEEP_LOG] else 0
+        wanted = {  # how many rows each has to have
+            "stack": int(control[bfs.STACK]) + 1 + room,
+            "next_front": made + 2,
+            "front": made,
+            "seen_rows": seen + 1,
+            "heads": 4 * made,
+            "links": made,
+            "log": logged,
+            "emitted": 2 * (made + 2),
+            "seen": 2 * (seen + 1),
+        }
+        grown = {name: rows for name, rows in wanted.items() if rows > len(getattr(self, name))}
+        kept = self.kept_bytes
+        for name, rows in grown.items():
+            old = getattr(self, name)
+            size = len(old)
+            while size < rows:
+                size *= 4 if name in ("emitted", "seen") else 2
+            row_bytes = old.nbytes // max(1, len(old))
+            if kept + size * row_bytes > bytes_max:  # the old and the new are there at once
+                raise OutOfMemory
+            new = np.zeros((size, *old.shape[1:]), old.dtype)
+            if name in ("emitted", "seen"):
+                rows_of, count = (
+                    (self.next_front, made) if name == "emitted" else (self.seen_rows, seen)
+                )
+                fronts.rebuild(new, rows_of, count, self.width, epoch)
+            else:
+                new[: len(old)] = old
+            setattr(self, name, new)
+            kept = self.kept_bytes
 
     def overused(self) -> list[int]:
         """After `VALID`: the optional classes of which more was used than there was."""

@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
 NOT_ALLOWED = -1
+# A state's places in a list and a dictionary, and its number.
+_STATE_BYTES = 150
 
 
 class StateGraph:
@@ -30,6 +33,7 @@ class StateGraph:
         self.merge: Merge = model.merged(self.actions)
         self.states: list[State] = []
         self._numbers: dict[State, int] = {}
+        self.kept_bytes = 0
         self.initial = self.number(model.initial)
 
     def number(self, state: State) -> int:
@@ -39,6 +43,7 @@ class StateGraph:
         if known is None:
             known = self._numbers[merged] = len(self.states)
             self.states.append(merged)
+            self.kept_bytes += sys.getsizeof(merged) + _STATE_BYTES
         return known
 
     def step(self, state: int, cls: int) -> int:

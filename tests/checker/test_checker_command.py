@@ -25,6 +25,12 @@ JSON_NAMES = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def small_histories_are_for_the_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a fresh process: which tests ran before must not decide which search answers."""
+    monkeypatch.setattr("checker.linearizable.are_kernels_loaded", lambda: False)
+
+
 def saved(tmp_path: Path, name: str, events: list[dict[str, Any]] | str) -> Path:
     path = tmp_path / name
     text = events if isinstance(events, str) else "".join(json.dumps(e) + "\n" for e in events)

@@ -286,6 +286,7 @@ class TestReplay:
         def erring(calls: Calls, model: Model, budget: Budget, **_: Any) -> Found:
             return Found(verdict=Verdict.VALID, linearization=tuple(reversed(calls)))
 
+        monkeypatch.setattr("checker.linearizable.are_kernels_loaded", lambda: False)
         monkeypatch.setattr("checker.linearizable.search", erring)
         with pytest.raises(ReplayError, match="ended before"):
             check(self.history, CAS)
