@@ -4,17 +4,18 @@ Rules of this file:
 - One file of arrays (numpy's npz, read without pickle: it cannot run anything). Verdicts of decided
   objects with their orders, and the state of one search after the other for those still open.
 - Only for the same history, model and meaning of outcomes: a digest of these is in the file, and
-  one that differs is a `CheckpointError`, never a guess.
+  one that differs is a `CheckpointError`, never a guess. Of a model of somebody's own it knows the
+  name and the start only.
 - Orders from a checkpoint are replayed like any other. Written aside and renamed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -53,11 +54,13 @@ def save(path: Path, parts: list[Part], columns: Columns, model: Model, meaning:
         arrays[f"{at}/hint"] = np.array(found.hint, np.int64)
         if found.elements is not None:
             arrays[f"{at}/elements"] = np.array(sorted(found.elements), np.str_)
+        arrays[f"{at}/cycle"] = np.array(json.dumps(found.cycle))
         if found.order is not None:
             arrays[f"{at}/order"] = found.order
         if part.race is not None:
             for name, array in part.race.saved().items():
                 arrays[f"{at}/race/{name}"] = array
+    arrays["names"] = np.array(json.dumps(sorted([*arrays, "names"])))
     aside = path.with_name(path.name + ".new")
     with aside.open("wb") as file:
         np.savez(file, **arrays)
@@ -68,21 +71,36 @@ def save(path: Path, parts: list[Part], columns: Columns, model: Model, meaning:
 
 def resume(path: Path, parts: list[Part], columns: Columns, model: Model, meaning: Meaning) -> None:
     """Fill in what an earlier check found; raises `CheckpointError`, `OSError`."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if int(arrays["version"]) != VERSION:
-                raise CheckpointError(f"{path}: made by another version; remove it to start anew")
-            if str(arrays["digest"]) != digest(columns, model, meaning):
-                raise CheckpointError(
-                    f"{path}: of another history, model or meaning of outcomes; "
-                    "name another file, or remove it to start anew"
-                )
-            for at, part in enumerate(parts):
-                _fill_in(part, at, arrays)
-    except (BadZipFile, ValueError, KeyError, EOFError) as error:
-        if isinstance(error, CheckpointError):
+    with path.open("rb") as file:
+        try:
+            with _archive(file) as arrays:
+                _check_and_fill(path, arrays, parts, digest(columns, model, meaning))
+        except (CheckpointError, MemoryError):
             raise
-        raise CheckpointError(f"{path}: not a checkpoint ({error})") from None
+        except Exception as error:  # noqa: BLE001  (whatever a damaged archive makes of its readers)
+            raise CheckpointError(f"{path}: not a checkpoint ({error})") from None
+
+
+def _check_and_fill(path: Path, arrays: Any, parts: list[Part], wanted: str) -> None:
+    if int(arrays["version"]) != VERSION:
+        raise CheckpointError(f"{path}: made by another version; remove it to start anew")
+    if str(arrays["digest"]) != wanted:
+        raise CheckpointError(
+            f"{path}: of another history, model or meaning of outcomes; "
+            "name another file, or remove it to start anew"
+        )
+    if sorted(arrays.files) != json.loads(str(arrays["names"])):
+        raise CheckpointError(f"{path}: not a checkpoint (parts of it are missing)")
+    for at, part in enumerate(parts):
+        _fill_in(part, at, arrays)
+
+
+def _archive(file: BinaryIO) -> Any:
+    """Open an archive of arrays that runs nothing; a single array is none."""
+    arrays = np.load(file, allow_pickle=False)
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise CheckpointError(f"{file.name}: not a checkpoint (a single array)")
+    return arrays
 
 
 def _fill_in(part: Part, at: int, arrays: Any) -> None:
@@ -97,6 +115,7 @@ def _fill_in(part: Part, at: int, arrays: Any) -> None:
         order=arrays.get(f"{at}/order"),
         until=None if until < 0 else until,
         hint=tuple(arrays[f"{at}/hint"].tolist()),
+        cycle=tuple((a, b, why) for a, b, why in json.loads(str(arrays[f"{at}/cycle"]))),
         elements=frozenset(arrays[elements].tolist()) if elements in arrays else None,
         spent=Spent.TIME if unknown else None,
         steps=steps,

@@ -94,6 +94,23 @@ class Values:
             return self._pair(value)
         return self._other(value)
 
+    def find(self, value: Any) -> int | None:
+        """Return the number of a decoded JSON value, `None` if no value here is the same."""
+        if self._unlisted:
+            self._list()
+        if value is None:
+            return NULL_VALUE
+        if type(value) is int:
+            return self._integers.get(value)
+        if type(value) is str:
+            return self._strings.get(value)
+        if isinstance(value, list | tuple) and len(value) == 2:
+            first, second = self.find(value[0]), self.find(value[1])
+            return None if first is None or second is None else self._pairs.get((first, second))
+        if isinstance(value, float) and value.is_integer():
+            return self._integers.get(int(value))
+        return self._texts.get(canonical(value))
+
     def numbers(self, values: Iterable[Any]) -> Ints:
         """Return the numbers of many values, as `number` gives them one after another."""
         if self._unlisted:

@@ -14,7 +14,8 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -94,7 +95,7 @@ def run_check(
         try:
             result, notes = _check_file(Path(path), model, overrides, request, err)
             result = adjust(result)
-        except (HistoryError, CheckpointError, OSError) as error:
+        except (HistoryError, CheckpointError, ModelError, OSError) as error:
             said = _printable(_what(error, path))
             print(f"splitbrain check: {said}", file=err)
             if request.as_json:
@@ -154,11 +155,12 @@ def _check_file(
         budget=budget,
         workers=request.workers,
         resume=_resume(saved, columns, model, meaning),
-        pause=_pause(saved, columns, model, meaning),
+        pause=_pause(saved, columns, model, meaning, notes),
     )
     if request.certificate is not None:
-        notes.append(_write_certificate(request.certificate, result, model, meaning))
-    if saved is not None and result.verdict is Verdict.UNKNOWN:
+        with _told_if_not_written(notes):
+            notes.append(_write_certificate(request.certificate, result, model, meaning))
+    if saved is not None and saved.exists() and result.verdict is Verdict.UNKNOWN:
         notes.append(f"{saved}: run the same command again to go on from here")
     # The high-water mark of the whole process, in kilobytes on Linux.
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -176,13 +178,26 @@ def _resume(
 
 
 def _pause(
-    path: Path | None, columns: Columns, model: Model, meaning: Meaning
+    path: Path | None, columns: Columns, model: Model, meaning: Meaning, notes: list[str]
 ) -> Callable[[list[Part]], None] | None:
     if path is None:
         return None
     from checker import checkpoint
 
-    return lambda parts: checkpoint.save(path, parts, columns, model, meaning)
+    def pause(parts: list[Part]) -> None:
+        with _told_if_not_written(notes):
+            checkpoint.save(path, parts, columns, model, meaning)
+
+    return pause
+
+
+@contextmanager
+def _told_if_not_written(notes: list[str]) -> Iterator[None]:
+    """A file that cannot be written is told; the verdict is there all the same."""
+    try:
+        yield
+    except OSError as error:
+        notes.append(f"{error.filename}: not written ({error.strerror or error})")
 
 
 def _write_certificate(path: Path, result: CheckResult, model: Model, meaning: Meaning) -> str:
@@ -223,7 +238,7 @@ def _overrides(failed_cas: str | None, nil_read: str | None) -> dict[str, Any]:
 
 def _what(error: Exception, path: Path | str) -> str:
     if isinstance(error, OSError):
-        return f"{path}: {error.strerror or error}"
+        return f"{error.filename or path}: {error.strerror or error}"
     text = str(error)
     return text if text.startswith(str(path)) else f"{path}: {text}"
 

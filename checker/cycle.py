@@ -9,7 +9,9 @@ Rules of this file:
   rw: who saw a value comes before a change that comes after its giver;
   ww: a change that comes before who saw a value comes before the giver of that value.
   The last two are drawn from what is known already, until nothing new follows.
-- Only what follows is drawn, so not every core has a circle (then the reason is a search). Pure.
+- Only what follows is drawn, so not every core has a circle (then the reason is a search). Who gave a
+  value is known only where every change of state says which state it leads to (`Model.gives`), and
+  where no call that led to that state was left out; elsewhere only rt is drawn. Pure.
 """
 
 from __future__ import annotations
@@ -72,23 +74,26 @@ def cycle_of(core: Core, model: Model) -> tuple[Edge, ...]:
     )
 
 
-def _givers(core: Core, model: Model) -> dict[int, int]:
-    """Return, for each required call that needs a state, the only call that can have given it."""
+def _givers(core: Core, model: Model) -> dict[int, list[int]]:
+    """Return, for each required call that needs a state, the calls that can have given it."""
     by_state: dict[State, list[Call]] = {}
     for core_call in core.calls:
+        if model.is_pure(core_call.call.action):
+            continue
         given = model.gives(core_call.call.action)
-        if given is not None and not model.is_pure(core_call.call.action):
-            by_state.setdefault(given, []).append(core_call.call)
-    found: dict[int, int] = {}
+        if given is None:
+            return {}
+        by_state.setdefault(given, []).append(core_call.call)
+    found: dict[int, list[int]] = {}
     for core_call in core.calls:
         needed = model.needs(core_call.call.action)
-        if needed is None or not core_call.required:
+        if needed is None or not core_call.required or needed in core.jumps:
             continue
         givers = [call.index for call in by_state.get(needed, ()) if call != core_call.call]
         if core.since is not None or needed == model.initial:
             givers.append(START)
-        if len(givers) == 1:
-            found[core_call.call.index] = givers[0]
+        if givers:
+            found[core_call.call.index] = givers
     return found
 
 
@@ -96,38 +101,38 @@ def _saturate(
     drawn: nx.DiGraph[int],
     calls: dict[int, Call],
     required: set[int],
-    givers: dict[int, int],
+    givers: dict[int, list[int]],
     model: Model,
 ) -> None:
     """Add what follows, until nothing new does. A giver that is needed took effect; so did what is
     required. Other calls may never have: nothing is said of them."""
-    happened = required | set(givers.values()) - {START}
+    only = {seer: found[0] for seer, found in givers.items() if len(found) == 1}
+    happened = required | set(only.values()) - {START}
     changes = [
-        index for index, call in calls.items()
+        index
+        for index, call in calls.items()
         if index in happened and not model.is_pure(call.action)
-    ]  # fmt: skip
-    for seer, giver in givers.items():
+    ]
+    for seer, giver in only.items():
         drawn.add_edge(giver, seer, reason="wr")
     while True:
         closure = nx.transitive_closure(drawn)
         fresh: list[Edge] = []
-        for seer, giver in givers.items():
+        for seer, found in givers.items():
             for change in changes:
-                if change in (seer, giver) or _gives_same(calls, change, seer, model):
+                if change == seer or change in found:
                     continue
-                if closure.has_edge(giver, change) and not closure.has_edge(seer, change):
+                # Whoever gave it comes before the change.
+                if all(closure.has_edge(giver, change) for giver in found):
                     fresh.append((seer, change, "rw"))
-                if closure.has_edge(change, seer) and not closure.has_edge(change, giver):
-                    fresh.append((change, giver, "ww"))
+                if seer in only and closure.has_edge(change, seer):
+                    fresh.append((change, only[seer], "ww"))
+        fresh = [edge for edge in fresh if not closure.has_edge(*edge[:2])]
         if not fresh or any(closure.has_edge(node, node) for node in closure):
             return
         for before, after, reason in fresh:
             if not drawn.has_edge(before, after):
                 drawn.add_edge(before, after, reason=reason)
-
-
-def _gives_same(calls: dict[int, Call], change: int, seer: int, model: Model) -> bool:
-    return model.gives(calls[change].action) == model.needs(calls[seer].action)
 
 
 def in_words(edges: Iterable[Edge], said: Any) -> list[str]:

@@ -31,6 +31,8 @@ def look(
     columns: Columns, model: Model, meaning: Meaning, *, bytes_max: float, workers: int
 ) -> tuple[FlatCalls, list[Found | None]] | None:
     """Look at each key; a `None` is undecided. `None` for all if this is neither a register nor a string."""
+    if not model.keyed:  # all keys are one object: somebody's own variant
+        return None
     calls = register_calls(columns, model, meaning) or string_calls(columns, model, meaning)
     if calls is None:
         return None

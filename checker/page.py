@@ -9,33 +9,35 @@ Rules of this file:
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 from checker.verdict import CheckResult, Verdict
 
+_COLUMNS = 98  # and two of indentation
 _WIDTH = 48
 _TEXT_MAX = 60
 
 
 def as_text(path: str, result: CheckResult) -> str:
     """Return a verdict as people read it; an invalid one with its counterexample."""
-    lines = [
-        f"{path}: {result.verdict}" + (f" ({result.reason})" if result.reason else ""),
+    lines = _wrapped(f"{path}: {result.verdict}" + (f" ({result.reason})" if result.reason else ""))
+    lines += _wrapped(
         f"  {result.operations} operations, {len(result.keys)} keys, {result.algorithm}, "
-        f"{result.seconds:.2f} s, {result.peak_mb:.0f} MB",
-    ]
+        f"{result.seconds:.2f} s, {result.peak_mb:.0f} MB"
+    )
     if result.verdict is Verdict.VALID:
         lines.append("  proved by an order of the operations, played through the model")
     shown = result.counterexample
     if shown is not None:
         where = "" if shown["key"] is None else f"key {shown['key']}: "
-        lines += ["", f"  {where}{shown['summary']}", ""]
+        lines += ["", *_wrapped(f"  {where}{shown['summary']}"), ""]
         lines += [f"  {line}" for line in _table(shown["operations"])]
         lines += ["", *(f"  {line}" for line in picture(shown["operations"]))]
         lines += [f"  {line}" for line in _endings(shown["final_states"])]
-        if shown["cycle"]:
+        if shown.get("cycle"):
             lines += ["", "  a circle of what must come before what:"]
-            lines += [f"    {line}" for line in shown["cycle"]]
+            lines += [line for said in shown["cycle"] for line in _wrapped(f"    {said}")]
     if result.certificate is not None:
         calls = result.certificate["refutation"]["calls"]
         required = sum(1 for call in calls if call["required"])
@@ -44,7 +46,19 @@ def as_text(path: str, result: CheckResult) -> str:
             f"  proved by a core of {len(calls)} operations that has no order, {required} of which "
             "must have taken effect",
         ]
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Break one line into lines that fit, each indented like the first."""
+    plain = _plain(text)
+    indent = " " * (len(plain) - len(plain.lstrip(" ")))
+    return textwrap.wrap(plain, _COLUMNS, subsequent_indent=indent, break_on_hyphens=False) or [""]
+
+
+def _plain(text: str) -> str:
+    """Write what is no printable character as an escape: a history can hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def picture(operations: list[dict[str, Any]]) -> list[str]:
@@ -66,7 +80,7 @@ def picture(operations: list[dict[str, Any]]) -> list[str]:
         return []
     place = {(line, kind): at for at, (_, kind, line) in enumerate(marks)}
     scale = max(1, len(marks) - 1)
-    names = [f"{o['process']}  {_what(o)}"[:34] for o in operations]
+    names = [_plain(f"{o['process']}  {_what(o)}")[:34] for o in operations]
     width = max(map(len, names), default=0)
     drawn = []
     for line, name in enumerate(names):
@@ -87,7 +101,10 @@ def _endings(states: list[dict[str, Any]]) -> list[str]:
     if not states:
         return []
     listed = ", ".join(str(state["state"]) for state in states)
-    return ["", f"before it, every order that is left ends in one of these states: {listed}"]
+    return [
+        "",
+        *_wrapped(f"before it, every order that is left ends in one of these states: {listed}"),
+    ]
 
 
 def _table(operations: list[dict[str, Any]]) -> list[str]:
@@ -108,10 +125,10 @@ def _table(operations: list[dict[str, Any]]) -> list[str]:
     lines = []
     for place, row in enumerate(rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join(cells).rstrip())
+        lines.append(_plain("  ".join(cells).rstrip())[: _COLUMNS - 2])
         why_not = operations[place - 1]["why_not"] if place else None
         if why_not:
-            lines.append(f"      ^ {why_not}")
+            lines += _wrapped(f"      ^ {why_not}")
     return lines
 
 

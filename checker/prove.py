@@ -86,6 +86,8 @@ class Replayer:
         """The calls of all registers and, for each row, where among them its call is (or -1)."""
         from checker.registers import register_calls
 
+        if not self.model.keyed:
+            return None
         calls = register_calls(self.columns, self.model, self.meaning)
         if calls is None:
             return None
@@ -126,9 +128,7 @@ def _refuted(part: Part, found: Found, replayer: Replayer, budget: Budget) -> Pr
     certificate = None
     edges: tuple[Edge, ...] = ()
     if core is not None:
-        from checker.cycle import cycle_of  # networkx takes a while to load
-
-        edges = found.cycle or cycle_of(core, model)
+        edges = found.cycle or _circle(core, model)
         certificate = of_invalid(model, meaning, part.key, core, columns, edges)
     try:
         counterexample = explain(part, found, core, columns, model, budget)
@@ -144,6 +144,16 @@ def _refuted(part: Part, found: Found, replayer: Replayer, budget: Budget) -> Pr
             "cycle": [],
         }
     return Proofs(counterexample=counterexample, certificate=certificate)
+
+
+def _circle(core: Core, model: Model) -> tuple[Edge, ...]:
+    """Return a circle for people; one that cannot be drawn must not take the verdict with it."""
+    from checker.cycle import cycle_of  # networkx takes a while to load
+
+    try:
+        return cycle_of(core, model)
+    except Exception:  # noqa: BLE001  (whatever it is, the verdict stands)
+        return ()
 
 
 def _in_words(
@@ -183,13 +193,37 @@ def _core(part: Part, found: Found, replayer: Replayer, budget: Budget) -> Core 
         core = shrinker.of_hint(part.calls_at(hint), until=until, elements=found.elements)
         if core is not None:
             return core
-    if until is not None and len(part) > OBJECTS_MAX:
+    for return_ in _returns_from(part, until):
+        core = _core_before(part, return_, shrinker)
+        if core is not None:
+            return core
+    return None
+
+
+def _core_before(part: Part, until: int, shrinker: Shrinker) -> Core | None:
+    """Return a core of the calls up to a return: of those near it where there are many, or all."""
+    if len(part) > OBJECTS_MAX:
         near = part.calls_at(part.rows_before(until, until - _NEAR_POSITIONS))
         core = shrinker.of_window(near, until=until, length_max=_NEAR_POSITIONS)
         if core is not None:
             return core
-    calls = part.calls if until is None else part.calls_at(part.rows_before(until))
-    return shrinker.of_all(calls, until=until)
+    return shrinker.of_all(part.calls_at(part.rows_before(until)), until=until)
+
+
+def _returns_from(part: Part, until: int | None) -> list[int]:
+    """Return positions of returns: the one where a search failed, and later ones.
+
+    Searches look ahead (a value that somebody will need), so what they fail at may be proved only by
+    calls that return later: steps of doubling length, and the last return of all.
+    """
+    ends = np.sort(part.columns.end[part.rows])
+    ends = ends[ends >= (0 if until is None else until)]
+    if not len(ends):
+        return []
+    if until is None:
+        return [int(ends[-1])]
+    places = [0] + [2**k for k in range(len(ends).bit_length()) if 2**k < len(ends) - 1]
+    return [int(ends[place]) for place in [*places, len(ends) - 1]]
 
 
 def _hint(part: Part, found: Found, replayer: Replayer) -> Longs:
@@ -202,7 +236,7 @@ def _hint(part: Part, found: Found, replayer: Replayer) -> Longs:
     rows = np.array(sorted(found.hint), np.int64)
     registers = replayer.registers if found.elements is None and len(rows) else None
     if registers is None:
-        return rows[: len(rows) if len(rows) <= _HINT_MAX else 0]
+        return rows[: len(rows) if found.elements is not None and len(rows) <= _HINT_MAX else 0]
     from checker.kernels.layout import CAS, WRITE  # in memory already: kernels made the hint
 
     calls, place = registers

@@ -231,7 +231,10 @@ class BreadthFirst(_Saved):
         self.opt_calls = _single_calls(problem)
         self.slot_call = np.full(problem.slots, -1, np.int32)
         self.masks = np.zeros((3, max(1, math.ceil(problem.slots / 64))), np.uint64)
-        room = max(_ROOM_AT_FIRST, len(starts))
+        # Tables are probed with a mask: their sizes are powers of two.
+        room = _ROOM_AT_FIRST
+        while room < len(starts):
+            room *= 2
         self.front = np.zeros((room, width + 3), np.uint64)
         self.front[: len(starts), width + fronts.AT_STATE] = starts
         self.front[: len(starts), width + fronts.AT_LOG] = NO_LOG

@@ -16,7 +16,7 @@ import numpy as np
 
 from checker.columns import FAIL, INFO, NULL_VALUE, OK, Columns, Ints, Longs
 from checker.flat import FlatCalls
-from checker.kernels.flatten import ODD, SILENT, flatten
+from checker.kernels.flatten import ODD, SILENT, SILENT_CAS, flatten
 from checker.kernels.layout import CAS, READ, REFUSED, WRITE
 from checker.meaning import FailedCas, Meaning, NilRead
 from checker.models.model import Action, Model
@@ -30,7 +30,9 @@ def register_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCall
         return None
     does = _does(columns.functions, model.has_cas, meaning.failed_cas)
     values, keys = columns.values, len(columns.keys)
-    initial = NULL_VALUE if model.initial == NULL else values.number(json.loads(str(model.initial)))
+    initial = NULL_VALUE if model.initial == NULL else values.find(json.loads(str(model.initial)))
+    if initial is None:  # a value that nobody names: one more number
+        initial = len(values)
     kind, needs, gives, start, end, row, stops, odd = flatten(
         does, columns.function, columns.type, columns.key, columns.input, columns.output,
         columns.start, columns.end, values.firsts, values.seconds, keys,
@@ -47,7 +49,7 @@ def register_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCall
         row=row,
         stops=stops,
         initial=np.full(keys, initial, np.int64),
-        values=len(values),
+        values=len(values) + 1,
         edge_stops=np.zeros(keys, np.int64),
     )
 
@@ -55,7 +57,7 @@ def register_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCall
 @lru_cache(maxsize=64)
 def _does(functions: tuple[str, ...], has_cas: bool, failed_cas: FailedCas) -> Ints:  # noqa: FBT001
     """Return what each (function, type) does, at ``function * 3 + type``."""
-    refused = REFUSED if failed_cas is FailedCas.DIFFERS else SILENT
+    refused = REFUSED if failed_cas is FailedCas.DIFFERS else SILENT_CAS
     known = {
         "read": {OK: READ, FAIL: SILENT, INFO: SILENT},
         "write": {OK: WRITE, FAIL: SILENT, INFO: WRITE},

@@ -12,7 +12,8 @@ from numba import njit
 
 from checker.kernels.layout import CAS, READ, REFUSED, WRITE
 
-SILENT, ODD = -1, -2
+# A failed cas that says nothing still has to be a pair.
+SILENT, ODD, SILENT_CAS = -1, -2, -3
 INFO_TYPE = 2
 NEVER = -1
 
@@ -35,8 +36,10 @@ def flatten(
         kind = does[function[row] * 3 + kind_of_end[row]]
         if kind == READ and nil_says_nothing and answered[row] == 0:
             kind = SILENT
-        if kind == CAS or kind == REFUSED:
+        if kind == CAS or kind == REFUSED or kind == SILENT_CAS:
             odd |= firsts[asked[row]] < 0
+        if kind == SILENT_CAS:
+            kind = SILENT
         odd |= kind == ODD
         if kind == CAS and firsts[asked[row]] == seconds[asked[row]]:
             # A cas from a value to itself is a read of it; one that crashed says nothing.

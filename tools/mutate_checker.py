@@ -1,0 +1,283 @@
+"""Mutation testing of the checker: changes one thing in it at a time and asks whether a test notices.
+
+    .venv/bin/python tools/mutate_checker.py --sample 80 --seed 1
+    .venv/bin/python tools/mutate_checker.py --files verify.py kernels/refute.py --sample 40
+
+Rules of this file:
+- Works on a copy in a temporary folder, with numba switched off: kernels are plain Python there, so
+  nothing has to be compiled, and an index that is out of bounds is an error.
+- A mutant is one comparison (``<`` is ``<=``), ``and`` that is ``or``, ``not`` that is gone, ``min``
+  that is ``max``, or a number that is one larger. What is tried is a sample chosen by the seed.
+- Killed: a test failed, or took five times as long as without the mutant. The tests are quick ones,
+  so a survivor is a question, not a verdict; `HARMLESS` says of which places the answer is known.
+- Exits 1 if somebody survived who is not in there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT = ("kernels/*.py", "core.py", "core_search.py", "exhaust.py", "shrink.py", "verify.py")
+
+# Tests by what is mutated: how often the fuzzer tries what, and arguments of pytest.
+TESTS: dict[str, tuple[int, list[str], list[str]]] = {
+    "kernels": (
+        100,
+        ["first-look", "contradictions", "depth-first", "just-in-time", "without-log", "beam-3",
+         "race", "cores"],
+        ["test_kernels.py"],
+    ),
+    "verify.py": (0, [], ["test_verify.py", "test_verify_shapes.py", "test_verify_random.py"]),
+    "": (
+        60,
+        ["cores", "windows", "check cas-register", "check mutex", "check stack"],
+        ["test_core_and_shrink.py", "-k", "not hard"],
+    ),
+}  # fmt: skip
+
+# Places where a change is of no consequence to any answer, and why. (file, function or "*").
+HARMLESS: dict[tuple[str, str], str] = {
+    ("kernels/layout.py", "mix"): "hash: any is right, some are slower",
+    ("kernels/fronts.py", "_hash"): "hash: any is right, some are slower",
+    ("kernels/fronts.py", "narrow"): "choice: which configurations a beam keeps",
+    ("kernels/layout.py", ""): "size: room that need not be so small",
+    ("kernels/alone.py", ""): "size: room that need not be so small",
+    ("kernels/retell.py", ""): "size: room that need not be so small",
+    ("kernels/arrange.py", ""): "size: which of two ways events are numbered",
+    ("kernels/fronts.py", ""): "size: room that need not be so small",
+    ("verify.py", ""): "size: the bound on configurations",
+    ("exhaust.py", ""): "size: the bound on configurations",
+    ("shrink.py", ""): "size: first window, patience",
+    ("core_search.py", ""): "size: patience",
+}
+
+_SWAPS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change: a span of the source (line and byte, from and to) and what stands there then."""
+
+    file: str
+    function: str
+    span: tuple[int, int, int, int]
+    before: str
+    after: str
+
+    @property
+    def place(self) -> str:
+        """Where it is and what it is, in one line."""
+        told = f"{' '.join(self.before.split())}  ->  {' '.join(self.after.split())}"
+        return f"checker/{self.file}:{self.span[0]} ({self.function or 'module'})  {told}"
+
+    def applied(self, source: str) -> str:
+        """Return the source with the change; all other lines stay where they are."""
+        lines = source.encode().split(b"\n")
+        first, begin, last, end = self.span
+        head, tail = lines[first - 1][:begin], lines[last - 1][end:]
+        text = " ".join(self.after.split("\n")).encode()
+        lines[first - 1 : last] = [head + text + tail] + [b""] * (last - first)
+        return b"\n".join(lines).decode()
+
+
+def mutants_of(file: str, source: str) -> list[Mutant]:
+    """Return every mutant of a file, in the order of their places."""
+    tree = ast.parse(source)
+    found: list[Mutant] = []
+
+    def note(node: ast.expr, after: ast.expr | str, function: str) -> None:
+        text = (
+            after
+            if isinstance(after, str)
+            else f"({ast.unparse(ast.fix_missing_locations(after))})"
+        )
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        span = (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
+        found.append(Mutant(file, function, span, ast.unparse(node), text))
+
+    def walk(node: ast.AST, function: str) -> None:
+        if isinstance(node, ast.FunctionDef):
+            function = node.name
+            inside: list[ast.AST] = list(node.body)  # neither decorators nor annotations
+        elif isinstance(node, ast.AnnAssign):
+            inside = [node.value] if node.value is not None else []
+        else:
+            inside = list(ast.iter_child_nodes(node))
+        if isinstance(node, ast.expr):
+            for after in _changes(node):
+                note(node, after, function)
+        for child in inside:
+            walk(child, function)
+
+    walk(tree, "")
+    return sorted(set(found), key=lambda mutant: (mutant.span, mutant.after))
+
+
+def _changes(node: ast.expr) -> list[ast.expr | str]:
+    """Return what an expression may be changed to."""
+    changes: list[ast.expr | str] = []
+    if isinstance(node, ast.Compare):
+        for n, operator in enumerate(node.ops):
+            if type(operator) in _SWAPS:
+                operators = list(node.ops)
+                operators[n] = _SWAPS[type(operator)]()
+                changes.append(ast.Compare(node.left, operators, node.comparators))
+    elif isinstance(node, ast.BoolOp):
+        other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        changes.append(ast.BoolOp(other, node.values))
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        changes.append(node.operand)
+    elif isinstance(node, ast.Constant) and type(node.value) is int:
+        changes.append(str(node.value + 1))
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("min", "max")
+    ):
+        name = "max" if node.func.id == "min" else "min"
+        changes.append(ast.Call(ast.Name(name), node.args, node.keywords))
+    return changes
+
+
+def kind_of(file: str) -> str:
+    """Return which tests a file has, a key of `TESTS`."""
+    kind = "kernels" if file.startswith("kernels/") else file
+    return kind if kind in TESTS else ""
+
+
+class Copy:
+    """A copy of the checker and its tests, in which one file at a time is another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for part in ("checker", "tests/checker", "tests/data", "docs"):
+            if (ROOT / part).exists():
+                shutil.copytree(ROOT / part, folder / part,
+                                ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+        (folder / "tools").mkdir()
+        shutil.copy(ROOT / "tools" / "fuzz_checker.py", folder / "tools")
+        shutil.copy(ROOT / "tests" / "conftest.py", folder / "tests")
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        self.environment = {
+            **os.environ,
+            "NUMBA_DISABLE_JIT": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(folder),
+            "PYTHONWARNINGS": "ignore",  # plain Python says so where a hash overflows
+            "XDG_CACHE_HOME": str(folder / "cache"),
+        }
+
+    def is_noticed(self, file: str, patience: float, times: int = 1) -> tuple[bool, float]:
+        """Run the tests of a file; return whether one failed or took too long, and the seconds.
+
+        The fuzzer tries its seeds `times` as many.
+        """
+        count, algorithms, tests = TESTS[kind_of(file)]
+        paths = [f"tests/checker/{t}" if t.endswith(".py") else t for t in tests]
+        commands = [[sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+                     "-o", "filterwarnings=ignore", *paths]]  # fmt: skip
+        if count:
+            commands.append([sys.executable, "tools/fuzz_checker.py", "--seed", "0",
+                             "--seconds", "3600", "--count", str(times * count)])  # fmt: skip
+            for name in algorithms:
+                commands[-1] += ["--only", name]
+        began = time.monotonic()
+        for command in commands:
+            try:
+                done = subprocess.run(
+                    command, cwd=self.folder, env=self.environment, capture_output=True,
+                    timeout=max(1.0, began + patience - time.monotonic()), check=False,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired:
+                return True, patience
+            if done.returncode != 0:
+                return True, time.monotonic() - began
+        return False, time.monotonic() - began
+
+
+def main() -> int:
+    """Choose mutants, try each, say who survived."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sample", type=int, default=60, help="how many mutants (60)")
+    parser.add_argument("--seed", type=int, default=1, help="which (1)")
+    parser.add_argument("--files", nargs="+", default=list(DEFAULT), help="below checker/")
+    parser.add_argument("--list", action="store_true", help="only list the sample")
+    given = parser.parse_args()
+    say = sys.stdout.write
+    files = sorted({str(path.relative_to(ROOT / "checker"))
+                    for pattern in given.files for path in (ROOT / "checker").glob(pattern)})  # fmt: skip
+    sources = {file: (ROOT / "checker" / file).read_text(encoding="utf-8") for file in files}
+    every = [mutant for file in files for mutant in mutants_of(file, sources[file])]
+    chosen = Random(given.seed).sample(every, min(given.sample, len(every)))
+    say(f"{len(chosen)} of {len(every)} mutants of {len(files)} files\n")
+    if given.list:
+        say("".join(f"{mutant.place}\n" for mutant in chosen))
+        return 0
+    survivors: list[Mutant] = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Copy(Path(folder))
+        patience: dict[str, float] = {}
+        for n, mutant in enumerate(chosen):
+            kind = kind_of(mutant.file)
+            if kind not in patience:
+                failed, seconds = copy.is_noticed(mutant.file, 600.0)
+                if failed:
+                    say(f"the tests of {mutant.file} fail without any mutant\n")
+                    return 2
+                say(f"     the tests of {kind or 'the others'} take {seconds:.1f} s\n")
+                patience[kind] = 5 * seconds + 10
+            path = copy.folder / "checker" / mutant.file
+            path.write_text(mutant.applied(sources[mutant.file]), encoding="utf-8")
+            killed, seconds = copy.is_noticed(mutant.file, patience[kind])
+            if not killed and TESTS[kind][0] and not is_harmless(mutant):
+                # A second look, as long as that of ``make test``.
+                killed, more = copy.is_noticed(mutant.file, 20 * patience[kind], 15)
+                seconds += more
+            path.write_text(sources[mutant.file], encoding="utf-8")
+            if not killed:
+                survivors.append(mutant)
+            say(
+                f"{n + 1:4} {'killed  ' if killed else 'SURVIVED'} {seconds:5.1f} s  {mutant.place}\n"
+            )
+            sys.stdout.flush()
+    return judged(chosen, survivors)
+
+
+def is_harmless(mutant: Mutant) -> bool:
+    """Whether it is known that nobody can notice."""
+    return (mutant.file, mutant.function) in HARMLESS
+
+
+def judged(chosen: list[Mutant], survivors: list[Mutant]) -> int:
+    """Print the score and the survivors by what is known of their places."""
+    say = sys.stdout.write
+    reasons = {
+        mutant: HARMLESS.get((mutant.file, mutant.function), "to be looked at")
+        for mutant in survivors
+    }
+    killed = len(chosen) - len(survivors)
+    say(f"\nkilled {killed} of {len(chosen)} ({100 * killed / max(1, len(chosen)):.0f} %)\n")
+    for reason, count in Counter(reasons.values()).most_common():
+        say(f"{count} survived: {reason}\n")
+        say("".join(f"    {m.place}\n" for m, why in reasons.items() if why == reason))
+    return 1 if "to be looked at" in reasons.values() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
