@@ -247,7 +247,7 @@ def main() -> int:
             killed, seconds = copy.is_noticed(mutant.file, patience[kind])
             if not killed and TESTS[kind][0] and not is_harmless(mutant):
                 # A second look, as long as that of ``make test``.
-                killed, more = copy.is_noticed(mutant.file, 20 * patience[kind], 15)
+                killed, more = copy.is_noticed(mutant.file, 6 * patience[kind], 15)
                 seconds += more
             path.write_text(sources[mutant.file], encoding="utf-8")
             if not killed:

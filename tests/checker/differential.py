@@ -23,6 +23,8 @@ from random_calls import (
     can_be_ordered,
     described,
     history_of,
+    perturbed_calls,
+    puzzle_calls,
     register_calls,
     register_step,
     some_order,
@@ -101,8 +103,14 @@ def ordered(calls: Calls, model: Model) -> bool:
 
 def a_register(stream: Random) -> Case:
     """Calls on a register that starts as null, or as one of the values that are written."""
-    initial = stream.choice((NULL, NULL, "0", "1"))
-    calls = register_calls(stream, initial=initial)
+    initial = stream.choice((NULL, NULL, NULL, "0"))
+    match stream.randrange(5):
+        case 0:
+            calls = puzzle_calls(stream, initial=initial)
+        case 1 if initial == NULL:
+            calls = perturbed_calls(stream)
+        case _:
+            calls = register_calls(stream, initial=initial)
     model = model_named("cas-register", None if initial == NULL else int(initial))
     return Case(calls, model, ordered(calls, model))
 
@@ -263,7 +271,9 @@ def first_looks(stream: Random) -> str:
         initial = stream.choice((NULL, "0"))
         model = model_named("cas-register", None if initial == NULL else int(initial))
         many = [
-            history_of(register_calls(stream, initial=initial), key=f"k{n}")
+            history_of(
+                stream.choice((register_calls, puzzle_calls))(stream, initial=initial), key=f"k{n}"
+            )
             for n in range(stream.randint(1, 3))
         ]
         past, meaning = merged(many, stream), DIFFERS

@@ -149,7 +149,7 @@ def register_calls(stream: Random, *, calls_max: int = 14, initial: str = NULL) 
             past.append(state)
         if crashed and happens and "returns" in hit and action[0] == "write":
             again.append((n + stream.randint(1, 4), action[1]))
-        begin = n - stream.random() * count * reach * (3 if crashed else 1)
+        begin = n - stream.random() * count * reach * (stream.choice((0.3, 3)) if crashed else 1)
         end = None if crashed else n + stream.random() * count * reach
         planned.append(_Planned(action, begin, end))
         for fault in sorted(hit & {"late", "early"}):
@@ -158,6 +158,125 @@ def register_calls(stream: Random, *, calls_max: int = 14, initial: str = NULL) 
         for _ in range(stream.randint(1, 3)):
             _swap_answers(planned, stream)
     return placed([(p.action, p.start, p.end) for p in planned], stream)
+
+
+def puzzle_calls(stream: Random, *, calls_max: int = 16, initial: str = NULL) -> Calls:
+    """Few values, changes that are open for long, short looks: many ways that all but end well.
+
+    Once more each value is written when it is of no use to anybody, so that no search can tell
+    from what is left that a way is wrong: it has to go there and back.
+    """
+    count, values = stream.randint(8, calls_max), stream.choice((2, 3, 3))
+    state, planned = initial, []
+    for n in range(count):
+        kind = stream.choice("wwwwcrro")
+        written = str(stream.randrange(values))
+        crashed = kind in "wc" and stream.random() < 0.25
+        action = {
+            "w": ("write", written), "c": ("cas", state, written), "r": ("read", state),
+            "o": ("refused", stream.choice([v for v in (NULL, "0", "1", "2") if v != state])),
+        }[kind]  # fmt: skip
+        if kind in "wc" and not (crashed and stream.random() < 0.3):
+            state = written
+        if kind == "r" and stream.random() < 0.1:
+            action = ("read", written)
+        wide = stream.choice((3.0, 8.0)) if kind in "wc" else 0.4
+        begin = n - stream.random() * stream.choice((0.5, wide))
+        planned.append(_Planned(action, begin, None if crashed else n + stream.random() * wide))
+    planned += [_Planned(("write", str(n)), float(2 * count), None) for n in range(values)]
+    return placed([(p.action, p.start, p.end) for p in planned], stream)
+
+
+# Small histories of which somebody thought: with an order that a search with a mistake in it misses,
+# or without one. The late writes keep a search from knowing beforehand that a way is wrong.
+TRICKY: dict[str, tuple[bool, tuple[tuple[tuple[str, ...], int, int | None], ...]]] = {
+    "of two ways to one place, the one with the later last write goes on": (
+        True,
+        ((("write", "1"), 0, 9), (("write", "2"), 1, 7), (("refused", "null"), 2, 3),
+         (("write", "3"), 4, 8), (("read", "1"), 5, 6), (("read", "1"), 10, 11),
+         (("write", "1"), 30, None)),
+    ),
+    "a crashed call that both ways need": (
+        True,
+        ((("write", "1"), 0, 20), (("write", "2"), 1, 21), (("refused", "null"), 2, 3),
+         (("write", "3"), 4, None), (("read", "3"), 5, 6), (("read", "1"), 7, 8),
+         (("write", "1"), 30, None)),
+    ),
+    "a crashed call that both ways need, and that is there once": (
+        False,
+        ((("write", "1"), 0, 20), (("write", "2"), 1, 21), (("refused", "null"), 2, 3),
+         (("write", "3"), 4, None), (("read", "3"), 5, 6), (("read", "1"), 7, 8),
+         (("read", "3"), 9, 10), (("write", "1"), 30, None)),
+    ),
+    "of two alike, the one that ends first goes first": (
+        True,
+        ((("cas", "0", "1"), 0, 20), (("cas", "0", "1"), 1, 7), (("write", "0"), 2, 3),
+         (("read", "1"), 4, 5), (("write", "0"), 8, 9), (("read", "1"), 10, 11),
+         (("write", "1"), 30, None), (("write", "0"), 31, None)),
+    ),
+    "a write that has to be absorbed, and one that must not be": (
+        True,
+        ((("write", "1"), 0, 12), (("write", "2"), 1, 6), (("write", "3"), 2, 8),
+         (("read", "1"), 3, 5), (("read", "1"), 7, 9), (("read", "1"), 10, 11),
+         (("write", "1"), 30, None)),
+    ),
+    "invoked after the last write, so it cannot be absorbed": (
+        False,
+        ((("write", "1"), 0, 3), (("read", "1"), 1, 2), (("write", "2"), 4, 5),
+         (("read", "1"), 6, 7), (("write", "1"), 30, None)),
+    ),
+    "a write of what is there, to absorb another": (
+        True,
+        ((("write", "1"), 0, 1), (("write", "1"), 2, 9), (("write", "2"), 3, 6),
+         (("read", "1"), 4, 5), (("read", "1"), 7, 8), (("write", "1"), 30, None)),
+    ),
+    "a crashed write of what is there, to absorb another": (
+        True,
+        ((("write", "1"), 0, 1), (("write", "1"), 2, None), (("write", "2"), 3, 6),
+         (("read", "1"), 4, 5), (("read", "1"), 7, 8), (("write", "1"), 30, None)),
+    ),
+    "a refusal wants any other state": (
+        True,
+        ((("write", "1"), 0, 9), (("refused", "null"), 1, 3), (("read", "null"), 2, 8),
+         (("write", "2"), 4, None), (("refused", "1"), 5, 6), (("read", "2"), 10, 11)),
+    ),
+    "a refusal, and no other state is to be had": (
+        False,
+        ((("write", "1"), 0, 9), (("refused", "null"), 1, 3), (("read", "null"), 2, 8),
+         (("refused", "1"), 5, 6), (("write", "2"), 7, None), (("read", "2"), 10, 11)),
+    ),
+}  # fmt: skip
+
+
+def perturbed_calls(stream: Random) -> Calls:
+    """One of the tricky ones, with a few things about it changed."""
+    _, told = TRICKY[stream.choice(sorted(TRICKY))]
+    plans = [
+        (action, float(start), end if end is None else float(end)) for action, start, end in told
+    ]
+    for _ in range(stream.choice((0, 1, 1, 2, 2, 3, 5))):
+        n = stream.randrange(len(plans))
+        action, start, end = plans[n]
+        match stream.randrange(6):
+            case 0:  # it began, or ended, at another time
+                start = start + stream.uniform(-3, 3)
+                end = None if end is None else max(end, start + 0.1)
+            case 1:
+                end = None if end is None else max(end + stream.uniform(-3, 6), start + 0.1)
+            case 2:  # of another value
+                changed = stream.randrange(1, len(action))
+                value = stream.choice((NULL, "0", "1", "2", "3"))
+                action = (*action[:changed], value, *action[changed + 1 :])
+            case 3 if action[0] in ("write", "cas"):  # it crashed
+                end = None
+            case 4:  # there is another one a little later
+                later = stream.uniform(0, 6)
+                plans.append((action, start + later, None if end is None else end + later))
+            case 5 if len(plans) > 4:
+                plans.pop(n)
+                continue
+        plans[n] = action, start, end
+    return placed(plans, stream)
 
 
 def _swap_answers(planned: list[_Planned], stream: Random) -> None:

@@ -11,12 +11,24 @@ from random import Random
 import pytest
 from brute_force import has_order
 from differential import ALGORITHMS, tried
-from random_calls import calls_from, can_be_ordered, history_of, register_calls, register_step
+from random_calls import (
+    TRICKY,
+    calls_from,
+    can_be_ordered,
+    history_of,
+    register_calls,
+    register_step,
+)
 from random_events import MEANINGS, REQUESTS, calls_in, model_of, random_history
 from test_fuzz_looks import LOOKS
 
+from checker.kernels import layout
+from checker.kernels.breadth_first import GAVE_UP
 from checker.meaning import FailedCas, Meaning
 from checker.models import MODELS, model_named
+from checker.problem import problem_of
+from checker.race import BreadthFirst, DepthFirst, Transitions
+from checker.replay import replay
 
 # How many histories of each, and which answers must be among them, each this often.
 SEARCHES: dict[str, tuple[int, dict[str, int]]] = {
@@ -50,6 +62,28 @@ def test_every_algorithm_is_tried_here_or_in_the_file_beside() -> None:
 @pytest.mark.parametrize("algorithm", SEARCHES)
 def test_answers_are_those_of_brute_force(algorithm: str) -> None:
     tried(algorithm, *SEARCHES[algorithm])
+
+
+@pytest.mark.parametrize("name", TRICKY)
+def test_no_search_misses_what_is_tricky(name: str) -> None:
+    has_order, told = TRICKY[name]
+    calls, register = calls_from(*told), model_named("cas-register")
+    assert can_be_ordered(calls, register_step) == has_order
+    made = problem_of(calls, register)
+    every = range(len(made.optional_calls))
+    searches: list[DepthFirst | BreadthFirst] = [
+        DepthFirst(made, Transitions(made)),
+        BreadthFirst(made, Transitions(made), tracked=every),
+        BreadthFirst(made, Transitions(made), tracked=every, beam=3),
+    ]
+    for search in searches:
+        code = search.advance(10**6, 1e9)
+        assert code != layout.VALID if not has_order else code in (layout.VALID, GAVE_UP)
+        if code == layout.VALID:
+            order = search.linearization()
+            assert order is not None
+            replay([calls[place] for place in order], calls, register)
+    assert searches[0].furthest == len(made.events) or not has_order
 
 
 def test_the_judge_agrees_with_all_orders_of_registers() -> None:

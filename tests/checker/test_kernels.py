@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from differential import a_register
-from random_calls import calls_from, register_calls
+from random_calls import (
+    calls_from,
+    register_calls,
+)
 
 from checker.kernels import fronts, layout, retell, visited
 from checker.kernels.arrange import arrange, assign_slots, group_optional
