@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test nightly bench-check lint format clean
+.PHONY: help setup demo test fuzz nightly bench-check lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ format: setup ## let ruff rewrite what it can
 
 test: setup lint ## every test (as root also those in the lab)
 	@$(BIN)/pytest
+
+fuzz: setup ## the checker against trying all orders, five minutes
+	@$(BIN)/python tools/fuzz_checker.py --seconds 300 --jobs 2
 
 nightly: setup ## what takes longer: the long fuzz of the checker, properties with many examples, the table
 	@$(BIN)/python tools/fuzz_checker.py --seconds 1800 --jobs 2

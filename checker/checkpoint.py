@@ -47,6 +47,7 @@ def save(path: Path, parts: list[Part], columns: Columns, model: Model, meaning:
         numbers = [
             _VERDICTS.index(found.verdict),
             -1 if found.until is None else found.until,
+            -1 if found.between is None else found.between,
             found.steps,
         ]
         arrays[f"{at}/found"] = np.array(numbers, np.int64)
@@ -106,7 +107,7 @@ def _archive(file: BinaryIO) -> Any:
 def _fill_in(part: Part, at: int, arrays: Any) -> None:
     if f"{at}/found" not in arrays:
         return
-    verdict, until, steps = arrays[f"{at}/found"].tolist()
+    verdict, until, between, steps = arrays[f"{at}/found"].tolist()
     elements = f"{at}/elements"
     unknown = _VERDICTS[verdict] is Verdict.UNKNOWN
     part.found = Found(
@@ -114,6 +115,7 @@ def _fill_in(part: Part, at: int, arrays: Any) -> None:
         algorithm=str(arrays[f"{at}/algorithm"]),
         order=arrays.get(f"{at}/order"),
         until=None if until < 0 else until,
+        between=None if between < 0 else between,
         hint=tuple(arrays[f"{at}/hint"].tolist()),
         cycle=tuple((a, b, why) for a, b, why in json.loads(str(arrays[f"{at}/cycle"]))),
         elements=frozenset(arrays[elements].tolist()) if elements in arrays else None,

@@ -95,6 +95,9 @@ def _found(
         )
     pointed = begin + np.nonzero(marks[begin:stop])[0]
     # The call that cannot be is known, or is among those that make the contradiction.
+    between = None
+    if answer[alone.FOUND] == STALE and answer[alone.ORDERED] >= 0:
+        between = int(calls.row[begin + answer[alone.ORDERED]])
     last = begin + answer[alone.FURTHEST]
     if answer[alone.FURTHEST] < 0:
         last = int(pointed[np.argmax(calls.end[pointed])])
@@ -103,4 +106,5 @@ def _found(
         algorithm="stale" if answer[alone.FOUND] == STALE else "zones",
         until=int(calls.row[last]),
         hint=tuple(calls.row[pointed].tolist()),
+        between=between,
     )

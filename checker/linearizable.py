@@ -76,7 +76,7 @@ def check(
         keys=keys,
         counterexample=proofs.counterexample,
         certificate=proofs.certificate,
-        reason=_reason(keys),
+        reason=_reason(keys) or _unproved(keys, proofs.certificate),
     )
 
 
@@ -172,6 +172,12 @@ def _how_far(part: Part, found: Found, columns: Columns) -> str:
         f"{spent} ({int((asked < reached).sum())} of {len(asked)} operations ordered, "
         f"{found.steps} steps)"
     )
+
+
+def _unproved(keys: tuple[KeyResult, ...], certificate: object) -> str | None:
+    """Say so where a contradiction was found by search alone."""
+    invalid = any(result.verdict is Verdict.INVALID for result in keys)
+    return "no certificate: no core was found in time" if invalid and certificate is None else None
 
 
 def _reason(keys: tuple[KeyResult, ...]) -> str | None:

@@ -34,8 +34,9 @@ class Found:
 
     `order` (if valid): rows of the columns in an order that explains them all. `until`: the row
     whose return no order comes past (if invalid), or that some order came up to. `hint` (if
-    invalid): rows that make the contradiction, where that is known; `elements` those of a
-    collection that it is about.
+    invalid): rows that make the contradiction, where that is known; `between`, of a stale read, the
+    change that lies between it and all that gave its value; `elements` those of a collection that it
+    is about.
     """
 
     verdict: Verdict
@@ -43,6 +44,7 @@ class Found:
     order: Longs | None = None
     until: int | None = None
     hint: tuple[int, ...] = ()
+    between: int | None = None
     elements: frozenset[str] | None = None
     cycle: tuple[tuple[int, int, str], ...] = ()
     spent: Spent | None = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from checker import exhaust
 from checker.budget import Budget
 from checker.certificate import of_invalid
 from checker.columns import NEVER, Columns, Longs
-from checker.core import Core
+from checker.core import Core, CoreCall
 from checker.explain import explain
 from checker.kernel_cache import are_compiled
 from checker.meaning import Meaning
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 OBJECTS_MAX = 2000
 _NEAR_POSITIONS = 8000
 _HINT_MAX = 2000
+_PROOF_S = 15.0
 
 
 Edge = tuple[int, int, str]
@@ -185,9 +186,15 @@ def _refuter() -> Callable[..., bool]:
 def _core(part: Part, found: Found, replayer: Replayer, budget: Budget) -> Core | None:
     """Shrink the contradiction: at first with the calls near it, where there are many, then all."""
     columns, model = replayer.columns, replayer.model
-    # Half of what is left: a proof is worth more than its smallest form.
-    shrinker = Shrinker(model, budget.share(2), _refuter())
+    # Half of what is left, but not for ever: the verdict is there.
+    share = budget.share(2)
+    share = replace(share, deadline=min(share.deadline, budget.clock() + _PROOF_S))
+    shrinker = Shrinker(model, share, _refuter())
     until = None if found.until is None else int(columns.end[found.until])
+    stale = _stale_core(part, found, columns, model)
+    core = None if stale is None else shrinker.of_core(stale)
+    if core is not None:
+        return core
     hint = _hint(part, found, replayer)
     if len(hint):
         core = shrinker.of_hint(part.calls_at(hint), until=until, elements=found.elements)
@@ -198,6 +205,31 @@ def _core(part: Part, found: Found, replayer: Replayer, budget: Budget) -> Core 
         if core is not None:
             return core
     return None
+
+
+def _stale_core(part: Part, found: Found, columns: Columns, model: Model) -> Core | None:
+    """Return what proves a stale read: it, the change between, and who gave its value and was open.
+
+    The past before that change is forgotten; of all other states that these calls look at, jumps
+    stand for whoever leads there.
+    """
+    if found.between is None or found.until is None:
+        return None
+    since, until = int(columns.start[found.between]), int(columns.end[found.until])
+    rows = np.array(found.hint, np.int64)
+    ends = columns.end[rows]
+    rows = rows[((ends < 0) | (ends >= since)) & (columns.start[rows] <= until)]
+    if len(rows) > _HINT_MAX:
+        return None
+    must = (found.between, found.until)
+    calls = part.calls_at(np.sort(rows))
+    needed = next(model.needs(c.action) for c in calls if c.index == found.until)
+    looked_at = {model.needs(c.action) for c in calls} - {needed, None}
+    return Core(
+        calls=tuple(CoreCall(call=c, end=c.end, required=c.index in must) for c in calls),
+        since=since,
+        jumps=tuple(sorted(state for state in looked_at if isinstance(state, str))),
+    )
 
 
 def _core_before(part: Part, until: int, shrinker: Shrinker) -> Core | None:

@@ -47,6 +47,11 @@ class Shrinker:
         found = self._refuted(core_of(hint, until=last, elements=elements))
         return None if found is None else self._smallest(found)
 
+    def of_core(self, core: Core) -> Core | None:
+        """Return the smallest form of something that may be a core, `None` if it has an order."""
+        found = self._refuted(core)
+        return None if found is None else self._smallest(found)
+
     def of_window(self, calls: Calls, *, until: int, length_max: int) -> Core | None:
         """Return a core of the calls near the failing return, whatever the state was before."""
         found = self.window(calls, until=until, length_max=length_max)

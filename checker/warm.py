@@ -55,6 +55,17 @@ def compile_all() -> None:
         for i, (kind, f, value) in enumerate(events)
     ))  # fmt: skip
     look(columns_of(history), model, Meaning(), bytes_max=1e9, workers=1)
+    strings = [
+        ("invoke", "append", "a"),
+        ("ok", "append", "a"),
+        ("invoke", "get", None),
+        ("ok", "get", "a"),
+    ]
+    appended = History(tuple(
+        Event(index=i, process=0, type=EventType(kind), f=f, value=value)
+        for i, (kind, f, value) in enumerate(strings)
+    ))  # fmt: skip
+    look(columns_of(appended), model_named("key-value"), Meaning(), bytes_max=1e9, workers=1)
     calls = (
         Call(index=0, action=("write", "1"), start=0, end=2),
         Call(index=1, action=("read", "1"), start=1, end=3),

@@ -123,6 +123,7 @@ def _look_at(
     if found != NOTHING:
         answer[CODE] = INVALID
         answer[FURTHEST] = row[x] if found == STALE or found == NEVER_GIVEN else -1
+        answer[ORDERED] = row[y] if found == STALE and y >= 0 else -1  # what lies between
         _mark(calls, row, sole, following, found, x, y, marks)
         return
     slots = assign_slots(calls, events)
