@@ -38,6 +38,7 @@ def compile_all() -> None:
     from checker.core_search import is_refuted
     from checker.first_look import look
     from checker.history import Event, EventType, History
+    from checker.kernels import fronts
     from checker.meaning import Meaning
     from checker.portfolio import Race
     from checker.problem import problem_of
@@ -84,6 +85,7 @@ def compile_all() -> None:
     )
     Race(problem_of(pushed, stack)).run(Budget.unlimited())
     is_refuted(core_of(calls, until=6), model, steps_max=1000)
+    fronts.rebuild(search.emitted, search.next_front, 0, search.width, 1)
 
 
 if __name__ == "__main__":
