@@ -17,7 +17,7 @@ from checker.columns import Columns, columns_of
 from checker.formats import draft, edn_columns, jsonl, load_columns
 from checker.formats.edn_writer import write_edn
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 CORPUS = sorted(path for path in DATA.glob("*/*") if path.suffix in (".edn", ".log"))
 IN = '{"process":0,"type":"invoke","f":"read"'
 OUT = '{"process":0,"type":"ok","f":"read","value":1'
