@@ -66,9 +66,17 @@ REGISTERS = {"few-values": few_values_calls, "fifty-clients": fifty_clients}
 
 
 class Used:
-    """What a search said it kept, and what it really kept, both at most and at the end."""
+    """What a search said it kept, and what it really kept, both at most and at the end.
+
+    What is made once is not the search's, such as machine code that is compiled or loaded when it
+    is first needed: the second of two equal runs is measured.
+    """
 
     def __init__(self, make: Callable[[], Search], bytes_max: float, steps_max: int) -> None:
+        for _ in range(2):
+            self.run(make, bytes_max, steps_max)
+
+    def run(self, make: Callable[[], Search], bytes_max: float, steps_max: int) -> None:
         tracemalloc.start()
         try:
             search = make()
@@ -98,11 +106,7 @@ class TestBytesOfASearch:
 
     def used(self, kind: str, search: str, budget_mb: float) -> Used:
         calls = REGISTERS[kind]()
-        # What is made once is not the search's, such as machine code that is loaded when it is first
-        # needed: the second of two equal runs is measured.
-        for _ in range(2):
-            used = Used(lambda: SEARCHES[search](calls, CAS), budget_mb * MB, 200_000)
-        return used
+        return Used(lambda: SEARCHES[search](calls, CAS), budget_mb * MB, 200_000)
 
     def test_the_estimate_is_no_underestimate(
         self, kind: str, search: str, budget_mb: float
