@@ -48,7 +48,7 @@ def decide(
         seen = look(columns, model, meaning,
                     bytes_max=_FIRST_SHARE * budget.memory_bytes, workers=workers)  # fmt: skip
         if seen is not None:
-            by_key = dict(zip(columns.keys, seen[1], strict=True))
+            by_key = dict(zip(columns.keys, seen, strict=True))
             for part in parts:
                 part.found = by_key[part.key]
     for part in parts:

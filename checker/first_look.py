@@ -20,6 +20,7 @@ from checker.models.model import Model
 from checker.parallel import in_threads
 from checker.parts import Found
 from checker.registers import register_calls
+from checker.sequential import play
 from checker.strings import string_calls
 from checker.verdict import Verdict
 
@@ -29,10 +30,12 @@ _CHUNK_CALLS = 100_000
 
 def look(
     columns: Columns, model: Model, meaning: Meaning, *, bytes_max: float, workers: int
-) -> tuple[FlatCalls, list[Found | None]] | None:
+) -> list[Found | None] | None:
     """Look at each key; a `None` is undecided. `None` for all if this is neither a register nor a string."""
     if not model.keyed:  # all keys are one object: somebody's own variant
         return None
+    if (played := play(columns, model, meaning)) is not None:
+        return played
     calls = register_calls(columns, model, meaning) or string_calls(columns, model, meaning)
     if calls is None:
         return None
@@ -59,7 +62,7 @@ def look(
     for stop, answer in zip(calls.stops.tolist(), answers.tolist(), strict=True):
         found.append(_found(calls, begin, stop, order, marks, answer))
         begin = stop
-    return calls, found
+    return found
 
 
 def _chunks(stops: Any) -> list[tuple[int, int]]:

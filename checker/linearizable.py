@@ -130,11 +130,18 @@ def _found_plainly(part: Part, found: Plain) -> Found:
     until = None
     if found.reached is not None:
         until = next(call.index for call in part.calls if call.end == found.reached)
+    stale, between = found.stale, None
+    hint: tuple[int, ...] = ()
+    if stale is not None and stale.between is not None:
+        between = stale.between.index
+        hint = tuple({c.index: c for c in (stale.call, stale.between, *stale.givers)})
     return Found(
         verdict=found.verdict,
         algorithm="wing-gong-lowe",
         order=order,
         until=until,
+        hint=hint,
+        between=between,
         spent=found.spent,
         steps=found.steps,
         kept_bytes=found.kept_bytes,

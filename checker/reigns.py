@@ -63,10 +63,22 @@ def reigns(
     return found
 
 
-def is_contradicted(
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A call that certainly falls into no reign: who gives what it needs, and what lies `between`.
+
+    With nothing between, nobody gave it in time.
+    """
+
+    call: Call
+    between: Call | None
+    givers: tuple[Call, ...]
+
+
+def contradiction(
     obligatory: Sequence[Call], optional: Sequence[Call], model: Model, merge: Merge
-) -> bool:
-    """Whether some call needs a state that certainly does not reign at any time in its interval.
+) -> Contradiction | None:
+    """Find a call that needs a state that certainly does not reign at any time in its interval.
 
     Needs `reigns` to be known. A giver p of state v is no help to a call r that needs v if p was
     invoked after r returned, or if some obligatory call w that gives another state lies between:
@@ -75,27 +87,31 @@ def is_contradicted(
     """
     changes = [call for call in (*obligatory, *optional) if not model.is_pure(call.action)]
     given = {call.index: merge(model.gives(call.action)) for call in changes}
-    # The initial state is given before everything else.
-    sources: dict[State, list[tuple[int, int | None]]] = {merge(model.initial): [(-1, -1)]}
+    sources: dict[State, list[Call]] = {}
     for call in changes:
-        sources.setdefault(given[call.index], []).append((call.start, call.end))
-    returned = sorted((call.end, call.start, given[call.index]) for call in changes
-                      if call.end is not None)  # fmt: skip
-    # Of the changes that returned so far: the latest invocation and what it gives.
-    latest: tuple[int, State] = (-1, merge(model.initial))
+        sources.setdefault(given[call.index], []).append(call)
+    first = merge(model.initial)  # is given before everything else
+    returned = sorted(
+        (call for call in changes if call.end is not None), key=lambda call: call.end or 0
+    )
+    latest: Call | None = (
+        None  # of the changes that returned so far, that with the latest invocation
+    )
     place = 0
     for call in obligatory:  # in order of invocation
-        while place < len(returned) and returned[place][0] < call.start:
-            _, start, state = returned[place]
+        while place < len(returned) and (returned[place].end or 0) < call.start:
+            change = returned[place]
             place += 1
-            if start > latest[0]:
-                latest = (start, state)
+            if latest is None or change.start > latest.start:
+                latest = change
         needed = model.needs(call.action)
-        if needed is None or call.end is None or latest[1] == merge(needed):
+        if needed is None or call.end is None:
+            continue
+        reigning = first if latest is None else given[latest.index]
+        if reigning == merge(needed):
             continue  # the latest one is itself a giver that nothing lies behind
-        if not any(
-            start < call.end and (end is None or end >= latest[0])
-            for start, end in sources.get(merge(needed), ())
-        ):
-            return True
-    return False
+        since = -1 if latest is None else latest.start
+        givers = tuple(sources.get(merge(needed), ()))
+        if not any(p.start < call.end and (p.end is None or p.end >= since) for p in givers):
+            return Contradiction(call, latest, givers)
+    return None

@@ -20,12 +20,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from checker.budget import Budget, Spent
 from checker.calls import Call, Calls, without_idle
 from checker.models.model import Action, Model, State
-from checker.reigns import is_contradicted, reigns
+from checker.reigns import Contradiction, contradiction, reigns
 from checker.verdict import Verdict
 
 STEPS_BETWEEN_LOOKS = 256
@@ -50,14 +50,16 @@ class Found:
     """What a search found out.
 
     `linearization` is there if valid. `reached` is the position of the furthest return that some
-    order came up to: everything that returned before it could be ordered. `ends` are the
-    configurations in which everything was ordered, where the search was asked for them.
+    order came up to: everything that returned before it could be ordered. `stale` is what made the
+    search needless. `ends` are the configurations in which everything was ordered, where the search
+    was asked for them.
     """
 
     verdict: Verdict
     spent: Spent | None = None
     linearization: tuple[Call, ...] | None = None
     reached: int | None = None
+    stale: Contradiction | None = None
     steps: int = 0
     kept_bytes: int = 0
     ends: tuple[Configuration, ...] = ()
@@ -146,8 +148,10 @@ class _Search:
         """Search depth first; each pass of the loop looks at one candidate or goes back."""
         initial = self.merge(self.model.initial)
         known = (self.obligatory, self.optional, self.model, self.merge)
-        if self.reigns is not None and is_contradicted(*known):
-            return self._found(Verdict.INVALID, steps=0)
+        stale = None if self.reigns is None else contradiction(*known)
+        if stale is not None:
+            self.reached = stale.call.end
+            return replace(self._found(Verdict.INVALID, steps=0), stale=stale)
         stack = [_Level(entry=None, optional=-1, state=initial, done=0, used=0)]
         if self._arrive(stack[-1]):
             return self._found(Verdict.VALID, steps=0)

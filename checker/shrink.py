@@ -63,8 +63,8 @@ class Shrinker:
         `until` is the return that no order comes past.
         """
         until = _last_end(calls) if until is None else until
-        found = self.window(calls, until=until, length_max=until)
         whole = core_of(calls, until=until)
+        found = self._alone(whole, until) or self.window(calls, until=until, length_max=until)
         if found is None and isinstance(self.model, Elementwise):
             found = self._elements(whole)
         found = found or self._refuted(whole)
@@ -98,6 +98,11 @@ class Shrinker:
                 return found
             length *= 2
         return None
+
+    def _alone(self, core: Core, until: int) -> Core | None:
+        """Demand nothing but the failing return: it may be what nobody could lead to."""
+        alone = tuple(replace(c, required=c.required and c.end == until) for c in core.calls)
+        return self._refuted(replace(core, calls=alone))
 
     def _elements(self, core: Core) -> Core | None:
         """Find few elements of a collection whose calls alone have no order."""

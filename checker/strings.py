@@ -26,24 +26,25 @@ from checker.models.model import Model
 # Characters of states, in all: beyond that the states are found as they are needed.
 _CHARACTERS_MAX = 20_000_000
 
-_SILENT = -1
+SILENT = -1
 _DOES = {
-    "get": {OK: READ, FAIL: _SILENT, INFO: _SILENT},
-    "put": {OK: WRITE, FAIL: _SILENT, INFO: WRITE},
-    "append": {OK: TABLE, FAIL: _SILENT, INFO: TABLE},
+    "get": {OK: READ, FAIL: SILENT, INFO: SILENT},
+    "put": {OK: WRITE, FAIL: SILENT, INFO: WRITE},
+    "append": {OK: TABLE, FAIL: SILENT, INFO: TABLE},
 }
 
 
 def string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls | None:
     """Return the calls of all keys; `None` if these are no strings, or something is unusual."""
-    if type(model) is not KeyValue or not isinstance(model.initial, str):
+    initial = initial_string(model)
+    if initial is None:
         return None
-    does = _does(columns.functions)
+    does = meaning_of(columns.functions)
     if does is None:
         return None
     nil_says_nothing = meaning.nil_read is NilRead.UNKNOWN
     keys = len(columns.keys)
-    known: list[dict[str, int]] = [{model.initial: at} for at in range(keys)]
+    known: list[dict[str, int]] = [{initial: at} for at in range(keys)]
     appended: list[dict[str, int]] = [{} for _ in range(keys)]
     got: list[list[str]] = [[] for _ in range(keys)]
     states, classes = keys, 0
@@ -56,7 +57,7 @@ def string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls 
         columns.input.tolist(), columns.output.tolist(), strict=True,
     )):  # fmt: skip
         kind = does[what]
-        if kind == _SILENT:
+        if kind == SILENT:
             continue
         text = decoded[answered if kind == READ else asked]
         if type(text) is not str:
@@ -110,8 +111,13 @@ def string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls 
     )
 
 
+def initial_string(model: Model) -> str | None:
+    """Return what every key is at first; `None` if objects are no strings."""
+    return model.initial if type(model) is KeyValue and isinstance(model.initial, str) else None
+
+
 @lru_cache(maxsize=64)
-def _does(functions: tuple[str, ...]) -> tuple[int, ...] | None:
+def meaning_of(functions: tuple[str, ...]) -> tuple[int, ...] | None:
     """Return what each (function, type) does, at ``function * 3 + type``; `None` if one is odd."""
     if not set(functions) <= set(_DOES):
         return None

@@ -268,6 +268,10 @@ def contradictions(stream: Random) -> str:
     return f"found {found}" if found else f"nothing, {'' if case.has_order else 'in'}valid"
 
 
+# Ways that say where it ends, and not which calls make the contradiction.
+UNPOINTED = ("depth-first", "one-order")
+
+
 def first_looks(stream: Random) -> str:
     """`first_look`, with `alone` behind it: one of a few objects that are looked at in one call."""
     if stream.random() < 0.6:
@@ -291,7 +295,7 @@ def first_looks(stream: Random) -> str:
     if looked is None:
         return "not for it"
     part = stream.choice(parts_of(columns, model, meaning))
-    found = looked[1][columns.keys.index(part.key)]
+    found = looked[columns.keys.index(part.key)]
     places = {call.index: place for place, call in enumerate(part.calls)}
     case = Case(part.calls, model, ordered(part.calls, model))
     if found is None:
@@ -303,7 +307,7 @@ def first_looks(stream: Random) -> str:
     else:
         assert found.until is not None
         case.is_refuted_at(places[found.until])
-        case.expect(bool(found.hint) == (found.algorithm != "depth-first"), "no hint")
+        case.expect(bool(found.hint) == (found.algorithm not in UNPOINTED), "no hint")
     return f"{found.verdict} by {found.algorithm}"
 
 

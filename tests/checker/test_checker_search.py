@@ -18,7 +18,7 @@ from checker.history import Event, EventType, History
 from checker.linearizable import check
 from checker.meaning import FailedCas, Meaning, NilRead
 from checker.models import Model, model_named
-from checker.reigns import is_contradicted, reigns
+from checker.reigns import contradiction, reigns
 from checker.replay import ReplayError, replay
 from checker.search import Found, search
 from checker.verdict import Verdict
@@ -97,7 +97,7 @@ def test_what_is_contradicted_has_no_order(history: History, meaning: Meaning) -
     calls = calls_in(history, CAS, meaning)
     parts = ([c for c in calls if not c.optional], [c for c in calls if c.optional])
     assert reigns(*parts, CAS, lambda state: state) is not None
-    if is_contradicted(*parts, CAS, lambda state: state):
+    if contradiction(*parts, CAS, lambda state: state):
         assert not has_order(calls, CAS)
 
 

@@ -18,7 +18,7 @@ from checker.budget import Budget
 from checker.columns import Columns, columns_of
 from checker.first_look import look
 from checker.flat import FlatCalls
-from checker.history import History, HistoryError
+from checker.history import Event, EventType, History, HistoryError
 from checker.kernels.layout import CAS, READ, REFUSED, TABLE, WRITE
 from checker.models import Model
 from checker.models.key_value import KeyValue
@@ -28,6 +28,7 @@ from checker.parts import Part, parts_of
 from checker.registers import actions_of, register_calls
 from checker.replay import replay
 from checker.search import search
+from checker.sequential import play
 from checker.strings import string_calls
 
 CAS_REGISTER = model_named("cas-register")
@@ -158,7 +159,7 @@ def agree(random: History, model: Model, meaning: Meaning) -> None:
     seen = look(columns, model, meaning, bytes_max=1e9, workers=1)
     assert seen is not None
     parts = parts_by_key(columns, model, meaning)
-    for key, found in zip(columns.keys, seen[1], strict=True):
+    for key, found in zip(columns.keys, seen, strict=True):
         part = parts[key]
         slow = search(part.calls, model, Budget.unlimited()).verdict
         assert found is not None  # so short that a first look is enough
@@ -169,6 +170,50 @@ def agree(random: History, model: Model, meaning: Meaning) -> None:
         else:
             assert found.until in part.rows.tolist()
             assert set(found.hint) <= set(part.rows.tolist())
+
+
+@given(st.data(), st.sampled_from(STRINGS), st.sampled_from(list(NilRead)))
+@settings(max_examples=200)
+def test_one_clients_strings_agree_with_the_plain_search(
+    data: st.DataObject, initial: str, nil_read: NilRead
+) -> None:
+    random, meaning = data.draw(string_histories(initial)), Meaning(nil_read=nil_read)
+    model = model_named("key-value", initial)
+    # One operation after the other, as if there were one client; the crashed ones are left out.
+    alone = [
+        replace(event, index=2 * at + half, process=0)
+        for at, pair in enumerate(pairs_of(random))
+        for half, event in enumerate(pair)
+    ]
+    columns = columns_of(History(tuple(alone)))
+    played = play(columns, model, meaning)
+    assert played is not None
+    agree(History(tuple(alone)), model, meaning)
+    for found in played:
+        assert found is not None
+        assert found.algorithm == "one-order"
+        if found.verdict is Verdict.INVALID:  # nothing before it is wrong
+            until = found.until
+            assert until is not None
+            assert columns.functions[columns.function[until]] == "get"
+
+
+def pairs_of(random: History) -> list[tuple[Event, Event]]:
+    """Return (invocation, completion) of what completed, in order of invocation."""
+    pairs, open_ = [], {}
+    for event in random.events:
+        if event.type is EventType.INVOKE:
+            open_[event.process] = event
+        elif event.type is not EventType.INFO:
+            pairs.append((open_[event.process], event))
+    return sorted(pairs, key=lambda pair: pair[0].index)
+
+
+@pytest.mark.parametrize("together", [("0 put \"a\"", "1 get", "0 ok", "1 ok \"a\""),
+                                      ("0 put \"a\"", "0 info")])  # fmt: skip
+def test_what_overlaps_has_more_than_one_order(together: tuple[str, ...]) -> None:
+    columns = columns_of(history(*together))
+    assert play(columns, model_named("key-value", ""), Meaning()) is None
 
 
 def test_strings_that_are_made_in_two_ways() -> None:
@@ -195,7 +240,7 @@ class TestWhatIsUnusual:
     @pytest.mark.parametrize(
         ("model", "lines"),
         [
-            ("key-value", ('0 append ""', "0 ok", "1 get", '1 ok ""')),
+            ("key-value", ('0 append ""', "1 get", "0 ok", '1 ok ""')),
             ("key-value", ('0 put "a"', "0 ok", "0 delete", "0 ok", "1 get", '1 ok ""')),
             ("counter", ("0 add 1", "0 ok", "1 read", "1 ok 1")),
         ],
@@ -273,7 +318,8 @@ def test_keys_without_a_call_and_no_operations_at_all() -> None:
     failed = history("0 write@a 1", "0 fail", "1 read@b", "1 info", "2 write@c 3", "2 ok")
     agree(failed, CAS_REGISTER, Meaning())
     assert check(failed, CAS_REGISTER).verdict is Verdict.VALID
-    assert look(columns_of(History(())), CAS_REGISTER, Meaning(), bytes_max=1e9, workers=1)
+    empty = columns_of(History(()))
+    assert look(empty, CAS_REGISTER, Meaning(), bytes_max=1e9, workers=1) == []
     assert check(History(()), CAS_REGISTER).verdict is Verdict.UNKNOWN
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from certificates import history
 
-from checker import Budget, Meaning, Verdict, check, model_named
+from checker import Budget, Meaning, Verdict, check, exhaust, model_named
 from checker import decide as decide  # the kernels are in memory, whatever else was run
 from checker.checkpoint import resume, save
 from checker.columns import Columns, columns_of
@@ -88,11 +88,11 @@ def lying_look(monkeypatch: pytest.MonkeyPatch, lie: Lie) -> None:
         seen = look(columns, model, meaning, **options)
         assert seen is not None
         place = columns.keys.index("a")
-        found = seen[1][place]
+        found = seen[place]
         assert found is not None
         assert found.order is not None
         rows = [row for row in found.order.tolist() if row > 1]
-        seen[1][place] = replace(found, order=np.array(lie(rows), np.int64))
+        seen[place] = replace(found, order=np.array(lie(rows), np.int64))
         return seen
 
     monkeypatch.setattr("checker.decide.look", lies)
@@ -175,7 +175,7 @@ class TestInvalidOfAValidHistory:
         found = Found(verdict=Verdict.INVALID, algorithm="liar", **what)
 
         def lies(columns: Columns, *_: Any, **__: Any) -> Any:
-            return None, [found if key == "a" else None for key in columns.keys]
+            return [found if key == "a" else None for key in columns.keys]
 
         monkeypatch.setattr("checker.decide.look", lies)
         budget = Budget.of(seconds=30, memory_mb=500, clock=counting(0.2))
@@ -324,3 +324,21 @@ def test_a_window_with_many_values_ends() -> None:
         "assert not is_refuted(core, model, steps_max=10**6)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=20)
+
+
+@pytest.mark.parametrize("answer", [99, 0])
+def test_the_plain_search_points_at_what_contradicts(
+    monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    """So many writes at once that no one can try all orders: read what nobody wrote, or long ago."""
+    monkeypatch.setattr("checker.prove._refuter", lambda: exhaust.is_refuted)
+    monkeypatch.setattr("checker.linearizable.are_kernels_loaded", lambda: False)
+    wide = range(1, 15)
+    lines = ["0 write 0", "0 ok", "0 write 50", "0 ok"]
+    lines += [f"{n} write {n}" for n in wide] + [f"{20 + n} read" for n in wide] + ["40 read"]
+    lines += [f"{n} ok" for n in wide] + [f"{20 + n} ok {n}" for n in wide] + [f"40 ok {answer}"]
+    random = history(*lines)
+    result = check(random, CAS)
+    assert (result.verdict, result.algorithm) == (Verdict.INVALID, "wing-gong-lowe")
+    assert result.certificate is not None
+    verify(random, result.certificate)
