@@ -25,6 +25,7 @@ from checker.columns import Columns, columns_of
 from checker.history import History
 from checker.meaning import Meaning, default_meaning
 from checker.models.model import Model
+from checker.models.register import Register
 from checker.parts import Found, Part, parts_of
 from checker.prove import prove
 from checker.search import Found as Plain
@@ -130,18 +131,16 @@ def _found_plainly(part: Part, found: Plain) -> Found:
     until = None
     if found.reached is not None:
         until = next(call.index for call in part.calls if call.end == found.reached)
-    stale, between = found.stale, None
-    hint: tuple[int, ...] = ()
-    if stale is not None and stale.between is not None:
-        between = stale.between.index
-        hint = tuple({c.index: c for c in (stale.call, stale.between, *stale.givers)})
+    between = None
+    if found.stale is not None and isinstance(part.model, Register):
+        # Of a register: only there a state that is needed says all that a call looks at.
+        between = found.stale.between
     return Found(
         verdict=found.verdict,
         algorithm="wing-gong-lowe",
         order=order,
         until=until,
-        hint=hint,
-        between=between,
+        between=None if between is None else between.index,
         spent=found.spent,
         steps=found.steps,
         kept_bytes=found.kept_bytes,

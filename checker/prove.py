@@ -216,13 +216,14 @@ def _stale_core(part: Part, found: Found, columns: Columns, model: Model) -> Cor
     if found.between is None or found.until is None:
         return None
     since, until = int(columns.start[found.between]), int(columns.end[found.until])
-    rows = np.array(found.hint, np.int64)
+    must = (found.between, found.until)
+    # Without a hint the history is short, and whoever gives that value is looked for.
+    rows = np.array(found.hint or [*must, *_givers(part, found.until)], np.int64)
     ends = columns.end[rows]
     rows = rows[((ends < 0) | (ends >= since)) & (columns.start[rows] <= until)]
     if len(rows) > _HINT_MAX:
         return None
-    must = (found.between, found.until)
-    calls = part.calls_at(np.sort(rows))
+    calls = part.calls_at(np.unique(rows))
     needed = next(model.needs(c.action) for c in calls if c.index == found.until)
     looked_at = {model.needs(c.action) for c in calls} - {needed, None}
     return Core(
@@ -230,6 +231,13 @@ def _stale_core(part: Part, found: Found, columns: Columns, model: Model) -> Cor
         since=since,
         jumps=tuple(sorted(state for state in looked_at if isinstance(state, str))),
     )
+
+
+def _givers(part: Part, row: int) -> list[int]:
+    """Return the rows of all calls that lead to the state that a call needs."""
+    model = part.model
+    needed = next(model.needs(call.action) for call in part.calls if call.index == row)
+    return [call.index for call in part.calls if model.gives(call.action) == needed]
 
 
 def _core_before(part: Part, until: int, shrinker: Shrinker) -> Core | None:
