@@ -242,7 +242,7 @@ def run(
                             open_producers[given, 0] = tick
                             open_producers[given, 1] = 0
                         open_producers[given, 1] += 1
-                        if kind == WRITE and calls[c, START] > last_write:
+                        if kind == WRITE and calls[c, START] >= last_write:  # 0 is none too
                             unabsorbed = True
                 for k in range(optionals):
                     if available[k] == 0:

@@ -279,7 +279,7 @@ def run(
                     elsewhere = True
                 elif kind == TABLE:
                     anything = True
-                elif calls[c, START] > last_write:
+                elif calls[c, START] >= last_write:  # 0 is none, and an event too
                     unabsorbed = True
             for k in range(optionals):
                 if used_of(words, optional, k) < available[k]:

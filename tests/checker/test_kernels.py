@@ -475,3 +475,22 @@ def test_a_search_begun_again_in_the_middle_goes_the_same_way() -> None:
                 assert in_steps.linearization() == at_once.linearization()
             steps[at_once.steps > 3] += 1
     assert min(steps.values()) > 20
+
+
+@pytest.mark.parametrize("kept", ["depth-first", "just-in-time", "logged"])
+def test_a_write_that_is_the_first_of_all_events_can_be_absorbed(kept: str) -> None:
+    """Event 0 is a time like any other, and no write has been before it."""
+    told = problem_of(
+        calls_from(
+            (("write", "1"), 0, 9),
+            (("cas", "0", "3"), 1, 5),
+            (("write", "0"), 2, None),
+            (("read", "3"), 13, 17),
+        ),
+        model_named("cas-register", 0),
+    )
+    if kept == "depth-first":
+        search: DepthFirst | BreadthFirst = DepthFirst(told, Transitions(told))
+    else:
+        search = BreadthFirst(told, Transitions(told), keep_log=kept == "logged")
+    assert search.advance(1000, 1e9) == layout.VALID
