@@ -72,9 +72,9 @@ def core_of(
     return Core(calls=tuple(kept), since=since, elements=elements)
 
 
-def settled(core: Core, model: Model) -> Core:
-    """Leave out what can be left out: who only observes and need not, who comes too late, and who
-    leads where nobody looks."""
+def settled(core: Core, model: Model, *, near: bool = True) -> Core:
+    """Leave out what can be left out: who only observes and need not, who comes too late, and (with
+    `near`) who leads where nobody looks: the state may jump there at any time instead."""
     calls, wildcard = list(core.calls), core.wildcard
     if core.elements is not None:
         calls = [c for c, _ in projected(core, model)]
@@ -86,12 +86,12 @@ def settled(core: Core, model: Model) -> Core:
             c for c in calls
             if c.required or (c.start <= last and not model.is_pure(c.call.action))
         ]  # fmt: skip
-        if isinstance(model, Coarse) and core.elements is None:
+        if near and isinstance(model, Coarse) and core.elements is None:
             actions = frozenset(c.call.action for c in kept)
             leads = {a for a in actions if model.leads_elsewhere(a, actions)}
-            near = [c for c in kept if c.required or c.call.action not in leads]
-            wildcard = wildcard or len(near) < len(kept)
-            kept = near
+            those_near = [c for c in kept if c.required or c.call.action not in leads]
+            wildcard = wildcard or len(those_near) < len(kept)
+            kept = those_near
         if len(kept) == len(calls):
             return replace(core, calls=tuple(kept), wildcard=wildcard)
         calls = kept

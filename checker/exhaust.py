@@ -16,7 +16,7 @@ from checker.core import Core, CoreCall, projected
 from checker.models.model import Action, Coarse, Model, State
 
 CONFIGURATIONS_MAX = 5000  # for a story, told once
-_TRIED_MAX = 2500  # for one of the many questions of a shrinker
+_TRIED_MAX = 20_000  # for one of the many questions of a shrinker
 _STATES_MAX = 6
 
 # (state, calls that took effect) -> one way there.
