@@ -43,6 +43,9 @@ def compile_all() -> None:
     from checker.portfolio import Race
     from checker.problem import problem_of
     from checker.race import BreadthFirst, Transitions
+    from checker.transactions.warm import compile_walks
+
+    compile_walks()
 
     model = model_named("cas-register")
     events = [

@@ -188,6 +188,17 @@ def _add_check(commands: Any) -> None:
         help="what the history should behave like (runs know theirs): a name, see docs/models.md, "
         "or FILE.py:NAME for one of your own (the file is executed)",
     )
+    check.add_argument(
+        "--transactions",
+        choices=("list-append", "rw-register"),
+        help="the history is of transactions: search it for anomalies, see docs/transactions.md",
+    )
+    check.add_argument(
+        "--isolation",
+        default="strict-serializable",
+        metavar="LEVEL",
+        help="with --transactions: what was promised; strict-serializable",
+    )
     check.add_argument("--initial", metavar="JSON", help="the initial state")
     check.add_argument("--failed-cas", choices=("differs", "absent"))
     check.add_argument("--nil-read", choices=("absent", "unknown"))

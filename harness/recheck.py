@@ -30,6 +30,8 @@ from workloads import register
 
 def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
     """Check every path and return the exit code."""
+    if options.transactions:
+        return _check_transactions(options, out=out)
     initial = _initial(options.initial)
     mapping = _mapping(options.columns)
     if len(options.paths) > 1 and (options.certificate or options.checkpoint):
@@ -68,6 +70,28 @@ def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
         except UsageError as error:
             sys.stderr.write(f"splitbrain check: {error}\n")
             codes.append(error.exit_code)
+    return worst(codes)
+
+
+def _check_transactions(options: argparse.Namespace, *, out: TextIO) -> int:
+    """Search every path for anomalies of transactions; return the exit code."""
+    from checker.transactions.command import BAD_INPUT, run
+
+    if options.model or options.certificate or options.checkpoint:
+        raise UsageError("--transactions goes without --model, --certificate and --checkpoint")
+    codes = []
+    for path in options.paths:
+        spec = replace(Spec(), **{
+            name: value for name in ("budget_s", "memory_mb")
+            if (value := getattr(options, name)) is not None
+        })  # fmt: skip
+        code, text = run(
+            _history_of(path), options.transactions, options.isolation, options.json,
+            format=options.format, budget_s=spec.budget_s, memory_mb=spec.memory_mb,
+        )  # fmt: skip
+        refused = code == BAD_INPUT and not options.json
+        (sys.stderr if refused else out).write(f"{text}\n")
+        codes.append(code)
     return worst(codes)
 
 

@@ -26,7 +26,9 @@ _BLOCK_BYTES = 1 << 17
 _DIGITS_MAX = 4300  # Python reads no longer integer, msgspec passes over one in an unknown field
 
 
-class _Line(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
+class Line(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
+    """An event as it is written."""
+
     process: int | Literal["nemesis"]
     type: Literal["invoke", "ok", "fail", "info"]
     f: str
@@ -38,7 +40,7 @@ class _Line(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
     error: Any = None
 
 
-class _OpenLine(_Line, gc=False, frozen=True, forbid_unknown_fields=False):
+class _OpenLine(Line, gc=False, frozen=True, forbid_unknown_fields=False):
     """A line with fields that are not ours."""
 
 
@@ -53,9 +55,16 @@ def read_jsonl_columns(path: Path) -> Columns:
 
 def _read(path: Path) -> Columns:
     draft = Draft()
-    torn_tail: str | None = None
-    decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
-    lenient: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_OpenLine)
+    torn: list[str] = []
+    for lines in lines_of(path, torn):
+        add_lines(draft, lines, [line.value for line in lines])
+    return draft.columns(source=str(path), format="jsonl", torn_tail=torn[0] if torn else None)
+
+
+def lines_of(path: Path, torn: list[str]) -> Iterator[list[Line]]:
+    """Yield the lines of a file in blocks; a torn tail is left in `torn`. Raises `Irregular`."""
+    decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+    lenient: msgspec.json.Decoder[Line] = msgspec.json.Decoder(_OpenLine)
     for block, whole in blocks(path):
         if not whole and not block.strip():
             continue
@@ -66,12 +75,12 @@ def _read(path: Path) -> Columns:
                 decoder = lenient
                 lines = _decoded(block, decoder, whole=whole)
         except ValueError:
-            torn_tail = None if whole else _torn(block)
-            if torn_tail is None:
+            tail = None if whole else _torn(block)
+            if tail is None:
                 raise Irregular from None
-            break
-        _add(draft, lines)
-    return draft.columns(source=str(path), format="jsonl", torn_tail=torn_tail)
+            torn.append(tail)
+            return
+        yield lines
 
 
 def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
@@ -87,7 +96,7 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
         yield b"".join(pieces), False
 
 
-def _decoded(block: bytes, decoder: msgspec.json.Decoder[_Line], *, whole: bool) -> list[_Line]:
+def _decoded(block: bytes, decoder: msgspec.json.Decoder[Line], *, whole: bool) -> list[Line]:
     """Decode a block, one record a line; `ValueError` if it is not that.
 
     `decode_lines` does not look at newlines: it reads values with whitespace between. So we look:
@@ -127,7 +136,8 @@ def _torn(tail: bytes) -> str | None:
     return None
 
 
-def _add(draft: Draft, lines: list[_Line]) -> None:
+def add_lines(draft: Draft, lines: list[Line], values: list[Any]) -> None:
+    """Add the events on these lines to a draft, with these values."""
     index = [line.index for line in lines]
     unset = index[0] is msgspec.UNSET  # some but not all: no integers, which `add` refuses
     if unset and index.count(msgspec.UNSET) != len(lines):
@@ -137,7 +147,7 @@ def _add(draft: Draft, lines: list[_Line]) -> None:
         kind=[line.type for line in lines],
         f=[line.f for line in lines],
         key=[line.key for line in lines],
-        value=[line.value for line in lines],
+        value=values,
         time=[line.time for line in lines],
         index=None if unset else index,
         node=[line.node for line in lines],
