@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 from typing import TypeVar
@@ -18,6 +19,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _TWO_TO_64 = 1 << 64
+
+
+# A generator is often asked again before its answer is taken up: the same draws, over and over.
+@lru_cache(maxsize=4096)
+def draw(seed: int, name: str, position: int) -> int:
+    """64 random bits: what every stream is made of."""
+    text = f"{seed}|{name}|{position}".encode()
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +38,7 @@ class Stream:
 
     def bits(self, position: int) -> int:
         """64 random bits."""
-        text = f"{self.seed}|{self.name}|{position}".encode()
-        return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+        return draw(self.seed, self.name, position)
 
     def below(self, position: int, bound: int) -> int:
         """A number in ``[0, bound)``; the bias of at most bound/2**64 does not matter here."""

@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from checker.history import Event, EventType
@@ -43,24 +43,27 @@ class RegisterOperations:
         """Return an operation for a random free thread."""
         if not context.free:
             return PENDING
+        stream = context.stream(self.stream)
         draw = self.position * 3
-        thread = self.stream.choice(draw, context.free)
-        key = self.stream.choice(draw + 1, self.keys)
-        f = self.stream.choice(draw + 2, _MIX)
-        successor = replace(self, position=self.position + 1)
+        thread = stream.choice(draw, context.free)
+        key = stream.choice(draw + 1, self.keys)
+        f = stream.choice(draw + 2, _MIX)
+        fresh = self.position + 1
+        successor = RegisterOperations(self.stream, self.keys, fresh, self.seen)
         if f == "read":
             return Invocation(f=f, key=key, thread=thread, at_ns=context.time_ns), successor
-        fresh = self.position + 1
         value = fresh if f == "write" else [self.seen.get(key), fresh]
         invocation = Invocation(f=f, key=key, value=value, thread=thread, at_ns=context.time_ns)
         return invocation, successor
 
-    def update(self, event: Event) -> Generator:
+    def update(self, event: Event, context: Context) -> Generator:
         """Remember the value that an acknowledged operation left in its key."""
+        del context
         if event.type is not EventType.OK or event.key is None:
             return self
         value = event.value[1] if event.f == "cas" else event.value
-        return replace(self, seen={**self.seen, event.key: value})
+        seen = {**self.seen, event.key: value}
+        return RegisterOperations(self.stream, self.keys, self.position, seen)
 
 
 def keys(count: int) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""The parts of `workloads.generator`, which is the one to import from."""
