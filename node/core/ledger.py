@@ -14,9 +14,19 @@ from node.core.log import RaftLog
 from node.core.messages import Entry, HardState
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """One batch, in the order in which its parts count: hard state, base, cut, entries."""
+
+    hard_state: HardState | None
+    base: tuple[int, int] | None
+    truncate_from: int | None
+    entries: tuple[Entry, ...]
+
+
 @dataclass(slots=True)
-class _Handed:
-    """One batch on its way."""
+class _OnItsWay:
+    """What will be durable when a batch is."""
 
     seq: int
     last_index: int
@@ -28,6 +38,7 @@ class Ledger:
     """The line between memory and disk."""
 
     __slots__ = (
+        "_base",
         "_handed_hard_state",
         "_in_flight",
         "_next_index",
@@ -44,7 +55,8 @@ class Ledger:
         self._handed_hard_state = hard_state
         self._next_index = last_index + 1
         self._truncate_from: int | None = None
-        self._in_flight: deque[_Handed] = deque()
+        self._base: tuple[int, int] | None = None
+        self._in_flight: deque[_OnItsWay] = deque()
 
     def truncated(self, index: int) -> None:
         """The log was cut at `index`."""
@@ -56,26 +68,41 @@ class Ledger:
         for handed in self._in_flight:
             handed.last_index = min(handed.last_index, index - 1)
 
+    def restarted(self, base_index: int, base_term: int) -> None:
+        """A snapshot took the place of the whole log: nothing on its way counts any more."""
+        self._base = (base_index, base_term)
+        self._truncate_from = None
+        self._next_index = base_index + 1
+        self.durable_index = 0
+        for handed in self._in_flight:
+            handed.last_index = 0
+
+    def compacted(self, base_index: int, base_term: int) -> None:
+        """A snapshot took the place of a prefix. Where the disk lacks some of it, as yet, there must be
+        no gap: its log begins anew behind the snapshot."""
+        if base_index >= self._next_index:
+            self.restarted(base_index, base_term)
+
     def unsaved(self, log: RaftLog, hard_state: HardState) -> bool:
         """Is there anything the disk has not been given?"""
         return (
             self._truncate_from is not None
+            or self._base is not None
             or self._next_index <= log.last_index
             or self._handed_hard_state != hard_state
         )
 
-    def hand_out(
-        self, log: RaftLog, hard_state: HardState, now_ns: int
-    ) -> tuple[HardState | None, int | None, tuple[Entry, ...]]:
-        """What the disk must get next, in this order: hard state, cut, entries."""
+    def hand_out(self, log: RaftLog, hard_state: HardState, now_ns: int) -> Handed:
+        """What the disk must get next."""
         changed = hard_state if hard_state != self._handed_hard_state else None
-        truncate_from, self._truncate_from = self._truncate_from, None
         entries = log.since(self._next_index) if self._next_index <= log.last_index else ()
+        handed = Handed(changed, self._base, self._truncate_from, entries)
+        self._base, self._truncate_from = None, None
         self.seq += 1
         self._handed_hard_state = hard_state
         self._next_index = log.last_index + 1
-        self._in_flight.append(_Handed(self.seq, log.last_index, hard_state, now_ns))
-        return changed, truncate_from, entries
+        self._in_flight.append(_OnItsWay(self.seq, log.last_index, hard_state, now_ns))
+        return handed
 
     def persisted(self, seq: int) -> None:
         """Everything up to number `seq` is durable."""

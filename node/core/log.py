@@ -3,25 +3,34 @@
 Rules of this file:
 - Indexes start at 1; index 0 is the empty log, of term 0. `base_index` and `base_term` name what
   precedes the first entry kept: 0 until a snapshot takes the place of a prefix.
+- The configuration in force is the newest one in the log, or that of the base: appending brings one
+  in, cutting takes it back (Raft section 6).
 - Nothing here knows of roles or commit; who truncates answers for what is cut.
 """
 
 from collections.abc import Sequence
 
-from node.core.messages import Entry
+from node.core.membership import Configuration, configuration_from_text
+from node.core.messages import CONFIGURATION, Entry
 
 
 class RaftLog:
     """Consecutive entries, the first at `first_index`."""
 
-    __slots__ = ("_entries", "base_index", "base_term")
+    __slots__ = ("_configurations", "_entries", "base_index", "base_term")
 
     def __init__(
-        self, entries: Sequence[Entry] = (), base_index: int = 0, base_term: int = 0
+        self,
+        entries: Sequence[Entry] = (),
+        base_index: int = 0,
+        base_term: int = 0,
+        configuration: Configuration | None = None,
     ) -> None:
+        """`configuration` is the one in force at `base_index`."""
         self.base_index = base_index
         self.base_term = base_term
         self._entries: list[Entry] = []
+        self._configurations = [(base_index, configuration or Configuration())]
         self.append(entries)
 
     @property
@@ -38,6 +47,21 @@ class RaftLog:
     def last_term(self) -> int:
         """Term of the newest entry."""
         return self._entries[-1].term if self._entries else self.base_term
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force, committed or not."""
+        return self._configurations[-1][1]
+
+    @property
+    def configuration_index(self) -> int:
+        """Where it came in; `base_index` if before the entries that are kept."""
+        return self._configurations[-1][0]
+
+    def configuration_at(self, index: int) -> Configuration:
+        """The configuration that was in force at an index not before the base."""
+        assert index >= self.base_index
+        return next(known for at, known in reversed(self._configurations) if at <= index)
 
     def term(self, index: int) -> int | None:
         """The term of the entry at an index, None where nothing is kept."""
@@ -73,11 +97,32 @@ class RaftLog:
             assert entry.index == self.last_index + 1
             assert entry.term >= self.last_term
             self._entries.append(entry)
+            if entry.kind == CONFIGURATION:
+                self._configurations.append((entry.index, configuration_from_text(entry.data)))
 
     def truncate_from(self, index: int) -> None:
         """Forget the entry at `index` and all behind it."""
         assert self.base_index < index <= self.last_index
         del self._entries[index - self.base_index - 1 :]
+        while self._configurations[-1][0] >= index:
+            self._configurations.pop()
+
+    def compact(self, index: int) -> None:
+        """Forget the entries up to `index`: a snapshot holds what they did."""
+        term = self.term(index)
+        assert term is not None
+        known = self.configuration_at(index)
+        del self._entries[: index - self.base_index]
+        self._configurations = [
+            (index, known), *(pair for pair in self._configurations if pair[0] > index)
+        ]  # fmt: skip
+        self.base_index, self.base_term = index, term
+
+    def restart(self, index: int, term: int, configuration: Configuration) -> None:
+        """Forget everything: the log begins behind a snapshot that another node made."""
+        self._entries.clear()
+        self._configurations = [(index, configuration)]
+        self.base_index, self.base_term = index, term
 
     def find_conflict(self, entries: Sequence[Entry]) -> int | None:
         """Index of the first of these entries that this log lacks or has with another term.

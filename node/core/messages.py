@@ -11,6 +11,8 @@ Rules of this file:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
+from node.core.membership import configuration_from_text
+
 Json = object
 """Anything that a JSON document decodes to."""
 
@@ -23,13 +25,18 @@ class Malformed(ValueError):
     """Bytes from outside that are not a message of this protocol."""
 
 
+NOOP, COMMAND, CONFIGURATION = "noop", "command", "configuration"
+"""The kinds of entries: of a new leader, of clients, of membership."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the replicated log. `data` is opaque to Raft; empty means no-op."""
+    """One entry of the replicated log. The `data` of a command is opaque to Raft."""
 
     index: int
     term: int
     data: str
+    kind: str = COMMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +70,14 @@ class PreVoteReply:
 
 @dataclass(frozen=True, slots=True)
 class VoteRequest:
-    """RequestVote (Raft section 5.2)."""
+    """RequestVote (Raft section 5.2). `forced`: a leader asked for it (dissertation section 3.10)."""
 
     source: str
     target: str
     term: int
     last_index: int
     last_term: int
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,47 @@ class ReadIndexReply:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class TimeoutNow:
+    """The leader hands over: stand for election at once (dissertation section 3.10)."""
+
+    source: str
+    target: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotChunk:
+    """InstallSnapshot (Raft section 7): a part of the snapshot at (index, snapshot_term).
+
+    `data` is base64 text of the bytes at `offset` of the image of `size` bytes whose CRC-32 is
+    `checksum`; `configuration` is the one in force at `index`.
+    """
+
+    source: str
+    target: str
+    term: int
+    index: int
+    snapshot_term: int
+    configuration: str
+    size: int
+    checksum: int
+    offset: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReply:
+    """The chunk wanted next is at `offset`; `success`: everything up to `index` is durable."""
+
+    source: str
+    target: str
+    term: int
+    index: int
+    offset: int
+    success: bool
+
+
 Message = (
     PreVoteRequest
     | PreVoteReply
@@ -168,6 +217,9 @@ Message = (
     | HeartbeatReply
     | ReadIndexRequest
     | ReadIndexReply
+    | TimeoutNow
+    | SnapshotChunk
+    | SnapshotReply
 )
 
 KINDS: dict[str, type[Message]] = {
@@ -181,6 +233,9 @@ KINDS: dict[str, type[Message]] = {
     "heartbeat_reply": HeartbeatReply,
     "read_index_request": ReadIndexRequest,
     "read_index_reply": ReadIndexReply,
+    "timeout_now": TimeoutNow,
+    "snapshot_chunk": SnapshotChunk,
+    "snapshot_reply": SnapshotReply,
 }
 
 
@@ -200,7 +255,12 @@ def boolean(value: Json) -> bool:
 
 def encode_entries(entries: tuple[Entry, ...]) -> list[Json]:
     """The form that entries have on the wire and on disk."""
-    return [[entry.index, entry.term, entry.data] for entry in entries]
+    return [
+        [entry.index, entry.term, entry.data]
+        if entry.kind == COMMAND
+        else [entry.index, entry.term, entry.data, entry.kind]
+        for entry in entries
+    ]
 
 
 def decode_entries(value: Json) -> tuple[Entry, ...]:
@@ -209,15 +269,44 @@ def decode_entries(value: Json) -> tuple[Entry, ...]:
         raise Malformed("entries are not a list")
     entries: list[Entry] = []
     for item in value:
-        if type(item) is not list or len(item) != 3 or type(item[2]) is not str:
+        if type(item) is not list or not 3 <= len(item) <= 4 or type(item[2]) is not str:
             raise Malformed(f"not an entry: {item!r:.60}")
-        entry = Entry(natural(item[0]), natural(item[1]), item[2])
+        entry = Entry(natural(item[0]), natural(item[1]), *_payload(*item[2:]))
         if entries and entry.index != entries[-1].index + 1:
             raise Malformed("entries with a gap")
         if entries and entry.term < entries[-1].term:
             raise Malformed("entries whose terms fall")
         entries.append(entry)
     return tuple(entries)
+
+
+def _payload(data: str, kind: Json = COMMAND) -> tuple[str, str]:
+    """Data and kind of an entry; a configuration must be one."""
+    if kind == CONFIGURATION:
+        return configuration(data), CONFIGURATION
+    if kind == NOOP and data == "":
+        return "", NOOP
+    if kind != COMMAND:
+        raise Malformed(f"no such kind of entry: {kind!r:.60}")
+    return data, COMMAND
+
+
+def configuration(value: Json) -> str:
+    """The text of a configuration."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError("not a text")
+        configuration_from_text(value)
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+    return value
+
+
+def text(value: Json) -> str:
+    """A string."""
+    if type(value) is not str:
+        raise Malformed(f"not a string: {value!r:.60}")
+    return value
 
 
 _CHECKS: Mapping[str, Callable[[Json], Json]] = {
@@ -235,6 +324,13 @@ _CHECKS: Mapping[str, Callable[[Json], Json]] = {
     "granted": boolean,
     "success": boolean,
     "entries": decode_entries,
+    "forced": boolean,
+    "snapshot_term": natural,
+    "configuration": configuration,
+    "size": natural,
+    "checksum": natural,
+    "offset": natural,
+    "data": text,
 }
 
 _ROUTE = ("source", "target")
@@ -268,6 +364,8 @@ def decode(document: Mapping[str, Json], source: str, target: str) -> Message:
     message = kind(source, target, *values)  # type: ignore[arg-type]
     if isinstance(message, AppendRequest):
         _check_append(message)
+    if isinstance(message, SnapshotChunk) and message.snapshot_term > message.term:
+        raise Malformed("the snapshot is newer than the message")
     return message
 
 

@@ -11,16 +11,19 @@ Raft = Ongaro & Ousterhout, "In Search of an Understandable Consensus Algorithm"
 dissertation = Ongaro, "Consensus: Bridging Theory and Practice", 2014.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from node.core import quorum
+from node.core import acceptance
+from node.core.answers import refusal
+from node.core.elections import Elections
 from node.core.leadership import Leadership
-from node.core.ledger import Ledger
-from node.core.log import RaftLog
+from node.core.ledger import Handed
+from node.core.membership import Configuration, configuration_from_text
 from node.core.messages import (
+    COMMAND,
+    CONFIGURATION,
     AppendReply,
     AppendRequest,
-    Entry,
     HardState,
     Heartbeat,
     HeartbeatReply,
@@ -29,54 +32,20 @@ from node.core.messages import (
     PreVoteRequest,
     ReadIndexReply,
     ReadIndexRequest,
+    SnapshotChunk,
+    SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
-from node.core.quorum import Outcome
-from node.core.reads import ReadDesk, ReadGrant, ReadRequest
-from node.core.ready import Ready
-from node.core.settings import TRANSITIONS, RandomStream, Role, Settings
+from node.core.reads import ReadRequest
+from node.core.ready import Install, Ready
+from node.core.replication import Replication
+from node.core.settings import Role
 
 
-class Raft:
-    """The consensus module of one server."""
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        members: Sequence[str],
-        settings: Settings,
-        random: RandomStream,
-        hard_state: HardState,
-        log: RaftLog,
-        now_ns: int,
-    ) -> None:
-        assert name in members
-        self.name = name
-        self.members = tuple(members)
-        self.term = hard_state.term
-        self.voted_for = hard_state.voted_for
-        self.log = log
-        self.role = Role.FOLLOWER
-        self.leader: str | None = None
-        self.leadership: Leadership | None = None
-        self.commit_index = log.base_index
-        self.violations = 0
-        self._settings = settings
-        self._random = random
-        self._now_ns = now_ns
-        self._leader_heard_ns: int | None = None
-        self._votes: dict[str, bool] = {}
-        self._ledger = Ledger(hard_state, log.last_index)
-        self._messages: list[Message] = []
-        self._messages_after_persist: list[Message] = []
-        self._commit_reported = self.commit_index
-        self._reads = ReadDesk(name, settings.queued_reads_max, first_number=now_ns)
-        self._election_due_ns = 0
-        self._reset_election_timer()
-
-    # What the driver calls.
+class Raft(Elections, Replication):
+    """The consensus module of one server: what its driver calls."""
 
     def tick(self, now_ns: int) -> None:
         """Time has passed. To be called often, and before `step`."""
@@ -85,7 +54,7 @@ class Raft:
         self._now_ns = now_ns
         if self.leadership is not None:
             self._tick_leader(self.leadership)
-        elif now_ns >= self._election_due_ns:
+        elif now_ns >= self._election_due_ns and self._may_stand():
             if pause_ns > self._settings.election_timeout_ns:
                 # This process was stopped, not the leader silent: what waits in the sockets speaks
                 # first.
@@ -97,32 +66,44 @@ class Raft:
 
     def step(self, message: Message) -> None:
         """A message came from another member."""
-        if message.source not in self.members or message.source == self.name:
+        if message.source == self.name:
             self.violations += 1
+            return
+        if isinstance(message, VoteRequest) and self._is_loyal(message):
             return
         if message.term > self.term and not _asks_about_future(message):
             self._become_follower(message.term)
         if message.term < self.term:
-            self._answer_outdated(message)
+            answer = refusal(message, self.name, self.term)
+            if answer is not None:
+                self._send(answer)
             return
         handler: Callable[[Raft, Message], None] = _HANDLERS[type(message)]
         handler(self, message)
 
     def propose(self, data: str) -> tuple[int, int] | None:
-        """Append to the log; index and term of the entry, None if this node does not lead."""
-        if self.role is not Role.LEADER:
+        """Append a command to the log; index and term of the entry, None if that is not possible."""
+        if self.leadership is None or self.is_transferring:
             return None
-        entry = Entry(self.log.last_index + 1, self.term, data)
-        self.log.append([entry])
-        return entry.index, entry.term
+        return self._append(data, COMMAND)
 
     def read(self, context: int) -> bool:
         """Ask for a read index. False if no leader is known; else grant or abort will follow."""
         return self.leader is not None and self._reads.enqueue(ReadRequest(self.name, context))
 
+    def has_lease(self, now_ns: int) -> bool:
+        """Whether what is committed here is all that anybody can have been told of until now."""
+        return (
+            self.leadership is not None
+            and self.leadership.has_lease(now_ns)
+            and self.log.term(self.commit_index) == self.term
+        )
+
     def persisted(self, seq: int) -> None:
         """The batch `seq`, and all before it, is durable."""
         self._ledger.persisted(seq)
+        if self._installing_seq is not None and seq >= self._installing_seq:
+            self._installing_seq = None
         if self.role is Role.CANDIDATE:
             # The own vote is a vote like any other: it counts when it is durable.
             if self._ledger.durable_hard_state == HardState(self.term, self.name):
@@ -133,82 +114,51 @@ class Raft:
     def ready(self) -> Ready | None:
         """What there is to do, None if nothing."""
         self._start_reads()
-        if self.leadership is not None:
-            self._replicate(self.leadership)
+        wanted = self._replicate(self.leadership) if self.leadership is not None else ()
         hard_state = HardState(self.term, self.voted_for)
-        changed: HardState | None = None
-        truncate_from: int | None = None
-        entries: tuple[Entry, ...] = ()
-        if self._messages_after_persist or self._ledger.unsaved(self.log, hard_state):
-            changed, truncate_from, entries = self._ledger.hand_out(
-                self.log, hard_state, self._now_ns
-            )
+        handed = _NOTHING
+        install, self._install = self._install, None
+        if (
+            self._messages_after_persist
+            or install is not None
+            or self._ledger.unsaved(self.log, hard_state)
+        ):
+            handed = self._ledger.hand_out(self.log, hard_state, self._now_ns)
+            if install is not None:
+                self._installing_seq = self._ledger.seq
         elif not (
-            self._messages or self._commit_reported < self.commit_index or self._reads.has_news()
+            self._messages
+            or wanted
+            or self._chunks
+            or self._commit_reported < self.commit_index
+            or self._reads.has_news()
         ):
             return None
         reads_ready, reads_aborted = self._reads.take_news()
         ready = Ready(
             seq=self._ledger.seq,
-            hard_state=changed,
-            truncate_from=truncate_from,
-            entries=entries,
+            install=install,
+            hard_state=handed.hard_state,
+            base=handed.base,
+            truncate_from=handed.truncate_from,
+            entries=handed.entries,
             messages=tuple(self._messages),
             messages_after_persist=tuple(self._messages_after_persist),
+            chunks_wanted=tuple(wanted),
+            chunks=tuple(self._chunks),
             commit_to=self.commit_index,
             reads_ready=reads_ready,
             reads_aborted=reads_aborted,
         )
         self._messages.clear()
         self._messages_after_persist.clear()
+        self._chunks.clear()
         self._commit_reported = self.commit_index
         return ready
 
-    # Roles and time.
-
-    def _become(self, role: Role) -> None:
-        assert role in TRANSITIONS[self.role], f"{self.role} -> {role}"
-        self.role = role
-
-    def _become_follower(self, term: int, leader: str | None = None) -> None:
-        """Follow in a term that is this one or newer. A vote is forgotten only with its term."""
-        assert term >= self.term
-        led = self.leadership is not None
-        if term > self.term or leader != self.leader:
-            self._abort_reads()
-        if term > self.term:
-            self.term = term
-            self.voted_for = None
-        self._become(Role.FOLLOWER)
-        self.leader = leader
-        self.leadership = None
-        self._votes = {}
-        if led:
-            self._reset_election_timer()
-
-    def _become_leader(self) -> None:
-        self._become(Role.LEADER)
-        self._abort_reads()
-        self.leader = self.name
-        self.leadership = Leadership(
-            name=self.name,
-            members=self.members,
-            term=self.term,
-            log=self.log,
-            settings=self._settings,
-            now_ns=self._now_ns,
-        )
-        # Entries of former terms commit only behind one of this term (Raft section 5.4.2), and
-        # only then the commit index is known to be up to date (section 8).
-        self.log.append([Entry(self.log.last_index + 1, self.term, "")])
-
-    def _reset_election_timer(self) -> None:
-        """Draw anew from [T, 2T), so that split votes are rare (Raft section 5.2)."""
-        timeout_ns = self._settings.election_timeout_ns
-        self._election_due_ns = self._now_ns + self._random.randrange(timeout_ns, 2 * timeout_ns)
-
     def _tick_leader(self, leadership: Leadership) -> None:
         """Step down without a majority or a disk (dissertation section 6.2), else heartbeat."""
+        leadership.end_transfer_if_late(self._now_ns)
         timeout_ns = self._settings.election_timeout_ns
         contact_ns = leadership.quorum_contact_ns(self._now_ns)
         disk_ns = self._ledger.waiting_since_ns()
@@ -216,256 +166,66 @@ class Raft:
         stalled = disk_ns is not None and self._now_ns - disk_ns > 2 * timeout_ns
         if lonely or stalled:
             self._become_follower(self.term)
-        elif self._now_ns >= leadership.heartbeat_due_ns:
-            self._heartbeat_all(leadership)
-
-    # Elections (Raft section 5.2; pre-vote: dissertation section 9.6).
-
-    def _campaign(self, role: Role) -> None:
-        self._abort_reads()
-        self._become(role)
-        self.leader = None
-        self._votes = {}
-        self._reset_election_timer()
-        last = (self.log.last_index, self.log.last_term)
-        if role is Role.CANDIDATE:
-            self.term += 1
-            self.voted_for = self.name
-            for member in self._others():
-                self._send(VoteRequest(self.name, member, self.term, *last))
-        else:
-            for member in self._others():
-                self._send(PreVoteRequest(self.name, member, self.term + 1, *last))
-            # A pre-vote promises nothing, so the own one needs no disk.
-            self._count_vote(self.name, granted=True)
-
-    def _count_vote(self, voter: str, *, granted: bool) -> None:
-        self._votes[voter] = granted
-        outcome = quorum.tally(self.members, self._votes)
-        if outcome is Outcome.WON and self.role is Role.PRE_CANDIDATE:
-            self._campaign(Role.CANDIDATE)
-        elif outcome is Outcome.WON:
-            self._become_leader()
-        elif outcome is Outcome.LOST and self.role is Role.CANDIDATE:
-            self._become_follower(self.term)
-
-    def _on_pre_vote_request(self, message: PreVoteRequest) -> None:
-        """Grant if this node would vote, and misses a leader itself.
-
-        The asker's own former followers do not hold that leadership against it. Granting is no
-        promise and resets no timer.
-        """
-        heard_ns = self._leader_heard_ns
-        led = self.role is Role.LEADER or (
-            self.leader not in (None, message.source)
-            and heard_ns is not None
-            and self._now_ns - heard_ns < self._settings.election_timeout_ns
-        )
-        granted = (
-            message.term > self.term
-            and not led
-            and self.log.is_up_to_date(message.last_index, message.last_term)
-        )
-        term = message.term if granted else self.term
-        self._send(PreVoteReply(self.name, message.source, term, granted))
-
-    def _on_pre_vote_reply(self, message: PreVoteReply) -> None:
-        if self.role is not Role.PRE_CANDIDATE:
             return
-        if message.granted and message.term != self.term + 1:
-            return  # of an earlier candidacy
-        self._count_vote(message.source, granted=message.granted)
+        if self._now_ns >= leadership.heartbeat_due_ns:
+            self._heartbeat_all(leadership)
+        self._let_in(leadership)  # not only with heartbeats: reads put those off for ever
 
-    def _on_vote_request(self, message: VoteRequest) -> None:
-        """One vote a term, for a log that is at least as complete (sections 5.2 and 5.4.1)."""
-        granted = self.voted_for in (None, message.source) and self.log.is_up_to_date(
-            message.last_index, message.last_term
-        )
-        if granted:
-            self.voted_for = message.source
-            self._reset_election_timer()
-        self._send(VoteReply(self.name, message.source, self.term, granted))
+    # Members (Raft section 6), and handing over.
 
-    def _on_vote_reply(self, message: VoteReply) -> None:
-        if self.role is Role.CANDIDATE:
-            self._count_vote(message.source, granted=message.granted)
+    def change(self, to: Configuration) -> tuple[int, int] | None:
+        """Append a configuration; None if this node may not begin a change (now)."""
+        return self._append(to.to_text(), CONFIGURATION) if self.may_change() else None
 
-    # Followers (Raft section 5.3).
-
-    def _follow(self, leader: str) -> bool:
-        """The leader of this term spoke. False if that cannot be."""
-        if self.role is Role.LEADER or self.leader not in (None, leader):
-            self.violations += 1  # two leaders in one term
+    def transfer(self, target: str) -> bool:
+        """Let another voter take over (dissertation section 3.10). False if that cannot begin."""
+        leadership = self.leadership
+        if leadership is None or self.is_transferring or target not in self._others():
             return False
-        if self.role is not Role.FOLLOWER or self.leader is None:
-            self._become_follower(self.term, leader)
-        self._leader_heard_ns = self._now_ns
-        self._reset_election_timer()
+        if target not in self.log.configuration.voters:
+            return False
+        leadership.begin_transfer(target, self._now_ns)
+        self._hand_over(leadership)
         return True
 
-    def _on_append_request(self, message: AppendRequest) -> None:
-        """AppendEntries; the consistency check holds for empty ones too."""
-        if not self._follow(message.source):
-            return
-        prev_index, prev_term = message.prev_index, message.prev_term
-        last_new = prev_index + len(message.entries)
-        # An entry at or below the commit index agrees with any leader of this term, and may be gone
-        # into a snapshot: a prev_index down there is a match, not a conflict.
-        if prev_index >= self.commit_index and self.log.term(prev_index) != prev_term:
-            hint = self.log.last_agreeable(prev_index, prev_term)
-            self._send_append_reply(message, success=False, index=prev_index, hint=hint)
-            return
-        entries = [entry for entry in message.entries if entry.index > self.log.base_index]
-        conflict = self.log.find_conflict(entries)
-        if conflict is not None:
-            if conflict <= self.commit_index:
-                self.violations += 1
-                return
-            if conflict <= self.log.last_index:
-                self.log.truncate_from(conflict)
-                self._ledger.truncated(conflict)
-            self.log.append(entries[conflict - entries[0].index :])
-        # Only what this message vouches for: own entries behind it may be of a lost leadership.
-        self._commit(min(message.commit, last_new))
-        self._send_append_reply(message, success=True, index=last_new, hint=0)
+    # Snapshots (Raft section 7).
 
-    def _send_append_reply(
-        self, message: AppendRequest, *, success: bool, index: int, hint: int
-    ) -> None:
-        hint_term = self.log.term(hint) or 0
-        self._send(
-            AppendReply(self.name, message.source, self.term, success, index, hint, hint_term)
-        )
+    def compact(self, index: int) -> int:
+        """A snapshot at or behind `index` is durable: forget the entries up to there, or as far as
+        the own disk has them. Return how far."""
+        index = min(index, self.commit_index, self._ledger.durable_index)
+        if index > self.log.base_index:
+            self.log.compact(index)
+        return self.log.base_index
 
-    def _on_heartbeat(self, message: Heartbeat) -> None:
-        if not self._follow(message.source):
-            return
-        self._commit(min(message.commit, self.log.last_index))
-        self._send(HeartbeatReply(self.name, message.source, self.term, message.round))
+    def chunk(self, message: SnapshotChunk) -> None:
+        """Send a part of a snapshot that a follower wanted."""
+        follower = self.leadership and self.leadership.followers.get(message.target)
+        if follower and message.term == self.term:
+            follower.chunk_leaves(message.index, message.offset)
+            self._send(message)
 
-    def _commit(self, index: int) -> None:
-        """The commit index never falls."""
-        self.commit_index = max(self.commit_index, index)
-        assert self.commit_index <= self.log.last_index
+    def chunk_received(self, message: SnapshotChunk, wanted_offset: int) -> None:
+        """A part of a snapshot was kept; the next one begins at `wanted_offset`."""
+        if message.term == self.term:
+            reply = SnapshotReply(
+                self.name, message.source, self.term, message.index, wanted_offset, success=False
+            )
+            self._send(reply)
 
-    # Leaders (Raft sections 5.3 and 5.4).
-
-    def _replicate(self, leadership: Leadership) -> None:
-        for member in leadership.followers:
-            self._messages.extend(leadership.appends(member, self.commit_index))
-            if leadership.owes_commit(member, self.commit_index):
-                self._send(leadership.heartbeat(member, self.commit_index))
-
-    def _heartbeat_all(self, leadership: Leadership) -> None:
-        leadership.heartbeat_due_ns = self._now_ns + self._settings.heartbeat_interval_ns
-        for member in leadership.followers:
-            self._send(leadership.heartbeat(member, self.commit_index))
-
-    def _on_append_reply(self, message: AppendReply) -> None:
-        if self.leadership is None:
-            return
-        self.leadership.heard(message.source, self._now_ns)
-        if self.leadership.on_append_reply(message):
-            self._maybe_commit(self.leadership)
-
-    def _on_heartbeat_reply(self, message: HeartbeatReply) -> None:
-        if self.leadership is None:
-            return
-        self.leadership.heard(message.source, self._now_ns)
-        self.leadership.rounds.answered(message.source, message.round)
-        self._grant_reads(self.leadership)
-        probe = self.leadership.probe_after_heartbeat(message.source, self.commit_index)
-        if probe is not None:
-            self._send(probe)
-
-    def _maybe_commit(self, leadership: Leadership) -> None:
-        """Only an entry of the own term is committed by counting (section 5.4.2, figure 8)."""
-        index = leadership.commit_index(self._ledger.durable_index)
-        if index > self.commit_index and self.log.term(index) == self.term:
-            self._commit(index)
-
-    # Reads (dissertation section 6.4).
-
-    def _start_reads(self) -> None:
-        """Put what has been asked until now into one new round, or ask the leader for one."""
-        if not self._reads.queued:
-            return
-        if self.leadership is not None:
-            if self.log.term(self.commit_index) != self.term:
-                return  # until the no-op commits, older commits may be unknown here
-            self.leadership.rounds.start(self._reads.take_queued(), self.commit_index)
-            self._heartbeat_all(self.leadership)
-            self._grant_reads(self.leadership)
-        elif self.leader is not None:
-            request = self._reads.ask(self._now_ns)
-            self._send(ReadIndexRequest(self.name, self.leader, self.term, request))
-
-    def _grant_reads(self, leadership: Leadership) -> None:
-        for confirmed in leadership.rounds.confirmed():
-            for read in confirmed.requests:
-                if read.source == self.name:
-                    self._reads.grant(ReadGrant(read.request, confirmed.index, self.term))
-                else:
-                    self._send_read_index(read, granted=True, index=confirmed.index)
-
-    def _on_read_index_request(self, message: ReadIndexRequest) -> None:
-        read = ReadRequest(message.source, message.request)
-        if self.leadership is None or not self._reads.enqueue(read):
-            self._send_read_index(read, granted=False, index=0)
-
-    def _send_read_index(self, read: ReadRequest, *, granted: bool, index: int) -> None:
-        self._send(ReadIndexReply(self.name, read.source, self.term, read.request, granted, index))
-
-    def _on_read_index_reply(self, message: ReadIndexReply) -> None:
-        granted = message.granted and message.source == self.leader
-        self._reads.answered(message.request, message.index if granted else None, self.term)
-
-    def _abort_reads(self) -> None:
-        """The leader is gone or another: what was asked of it is void."""
-        lost = self.leadership.rounds.abandon() if self.leadership is not None else []
-        self._reads.abort(lost)
-
-    # Sending.
-
-    def _others(self) -> list[str]:
-        return [member for member in self.members if member != self.name]
-
-    def _send(self, message: Message) -> None:
-        """Queue a message; it waits for the disk if it speaks for something not yet durable.
-
-        An append reply speaks for entries, a vote for a vote, and every message of a term for
-        that term (Raft figure 2: "updated on stable storage before responding to RPCs").
-        """
-        hard_state = HardState(self.term, self.voted_for)
-        if (
-            isinstance(message, AppendReply | VoteReply)
-            or self._ledger.durable_hard_state != hard_state
-        ):
-            self._messages_after_persist.append(message)
-        else:
-            self._messages.append(message)
-
-    def _answer_outdated(self, message: Message) -> None:
-        """Tell who acts in an old term of the new one; old answers are dropped.
-
-        An old leader must be answered too: it is how a node whose term ran ahead of the majority's
-        gets back (dissertation section 9.6).
-        """
-        source, term = message.source, self.term
-        match message:
-            case AppendRequest():
-                self._send_append_reply(message, success=False, index=message.prev_index, hint=0)
-            case Heartbeat():
-                self._send(HeartbeatReply(self.name, source, term, 0))
-            case PreVoteRequest():
-                self._send(PreVoteReply(self.name, source, term, granted=False))
-            case VoteRequest():
-                self._send(VoteReply(self.name, source, term, granted=False))
-            case ReadIndexRequest():
-                read = ReadRequest(source, message.request)
-                self._send_read_index(read, granted=False, index=0)
-            case _:
-                pass
+    def install(self, message: SnapshotChunk) -> bool:
+        """A snapshot has arrived whole. False if it is of no use any more."""
+        index, term = message.index, message.snapshot_term
+        if message.term != self.term or index <= self.commit_index:
+            return False
+        if self.role is Role.PRE_CANDIDATE:
+            self._become_follower(self.term)  # nobody stands whose state is not on disk yet
+        configuration = configuration_from_text(message.configuration)
+        acceptance.install(self.log, self._ledger, index, term, configuration)
+        self._install = Install(index, term, configuration)
+        self._commit(index)
+        self._send(SnapshotReply(self.name, message.source, self.term, index, 0, success=True))
+        return True
 
 
 def _asks_about_future(message: Message) -> bool:
@@ -474,6 +234,8 @@ def _asks_about_future(message: Message) -> bool:
         isinstance(message, PreVoteReply) and message.granted
     )
 
+
+_NOTHING = Handed(None, None, None, ())
 
 _HANDLERS: dict[type[Message], Callable[[Raft, Message], None]] = {
     PreVoteRequest: Raft._on_pre_vote_request,  # type: ignore[dict-item]
@@ -486,4 +248,7 @@ _HANDLERS: dict[type[Message], Callable[[Raft, Message], None]] = {
     HeartbeatReply: Raft._on_heartbeat_reply,  # type: ignore[dict-item]
     ReadIndexRequest: Raft._on_read_index_request,  # type: ignore[dict-item]
     ReadIndexReply: Raft._on_read_index_reply,  # type: ignore[dict-item]
+    TimeoutNow: Raft._on_timeout_now,  # type: ignore[dict-item]
+    SnapshotChunk: Raft._on_snapshot_chunk,  # type: ignore[dict-item]
+    SnapshotReply: Raft._on_snapshot_reply,  # type: ignore[dict-item]
 }

@@ -7,6 +7,9 @@ Rules of this file:
 - An answer counts for the round that it names and for earlier ones, never for a later one. An
   answer that waited in a socket while the process was stopped thus confirms nothing new.
 - A request never joins a round that has begun, nor a batch that was sent to the leader.
+- Every heartbeat begins a round and its time is kept: a majority that answered it will elect nobody
+  else for an election timeout from then on, which is what leases stand on (section 6.4.1). The time
+  is that of sending, never that of an answer.
 """
 
 from collections import deque
@@ -14,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.core import quorum
+from node.core.quorum import Halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +57,36 @@ class ReadBatch:
 class ReadRounds:
     """The rounds of one leadership. Numbers are unique in a term, and a term has one leader."""
 
-    __slots__ = ("_answered", "_name", "_waiting", "number")
+    __slots__ = ("_answered", "_name", "_sent", "_waiting", "lease_from_ns", "number")
 
-    def __init__(self, name: str, members: Sequence[str]) -> None:
+    def __init__(self, name: str) -> None:
         self.number = 0
+        self.lease_from_ns: int | None = None
         self._name = name
-        self._answered = dict.fromkeys(members, 0)
+        self._answered: dict[str, int] = {}
+        self._sent: deque[tuple[int, int]] = deque()
         self._waiting: deque[ReadRound] = deque()
 
-    def start(self, requests: Sequence[ReadRequest], commit_index: int) -> int:
-        """Begin a round for requests that have all been made before now."""
+    def start(self, requests: Sequence[ReadRequest], commit_index: int, now_ns: int) -> int:
+        """Begin a round, for requests that have all been made before now; heartbeats follow."""
         self.number += 1
-        self._waiting.append(ReadRound(self.number, commit_index, tuple(requests)))
+        self._sent.append((self.number, now_ns))
+        if requests:
+            self._waiting.append(ReadRound(self.number, commit_index, tuple(requests)))
         # The leader answers itself at once: it knows of no newer term at this very moment.
         self._answered[self._name] = self.number
         return self.number
 
     def answered(self, member: str, number: int) -> None:
         """A member answered a heartbeat of round `number` of this leadership."""
-        if member in self._answered and number <= self.number:
-            self._answered[member] = max(self._answered[member], number)
+        if 0 < number <= self.number:
+            self._answered[member] = max(self._answered.get(member, 0), number)
 
-    def confirmed(self) -> list[ReadRound]:
+    def confirmed(self, halves: Halves) -> list[ReadRound]:
         """The rounds that a majority has confirmed since the last call."""
-        reached = quorum.committed(self._answered.values())
+        reached = quorum.committed(halves, self._answered)
+        while self._sent and self._sent[0][0] <= reached:
+            self.lease_from_ns = self._sent.popleft()[1]
         done: list[ReadRound] = []
         while self._waiting and self._waiting[0].number <= reached:
             done.append(self._waiting.popleft())

@@ -21,7 +21,12 @@ class RandomStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The heartbeat interval should be at most a tenth of the election timeout (section 5.6)."""
+    """The heartbeat interval should be at most a tenth of the election timeout (section 5.6).
+
+    With `leases` a leader may answer reads without asking anybody, for `lease_share` of the election
+    timeout after it sent heartbeats that a majority has answered. That is only right while clocks
+    of different nodes advance at rates that differ by less than the rest (dissertation section 6.4.1).
+    """
 
     election_timeout_ns: int = 500 * MS
     heartbeat_interval_ns: int = 50 * MS
@@ -29,6 +34,13 @@ class Settings:
     append_bytes_max: int = 512 * 1024
     inflight_max: int = 32
     queued_reads_max: int = 4096
+    leases: bool = False
+    lease_share: float = 0.8
+
+    @property
+    def lease_ns(self) -> int:
+        """How long a lease lasts from the moment the heartbeats left."""
+        return int(self.election_timeout_ns * self.lease_share)
 
     @property
     def read_retry_ns(self) -> int:
@@ -53,6 +65,7 @@ TRANSITIONS: dict[Role, dict[Role, str]] = {
     Role.FOLLOWER: {
         Role.FOLLOWER: "a new term, or a leader is found",
         Role.PRE_CANDIDATE: "no leader heard for an election timeout",
+        Role.CANDIDATE: "the leader hands over",
     },
     Role.PRE_CANDIDATE: {
         Role.PRE_CANDIDATE: "no majority would vote within an election timeout",
@@ -65,7 +78,8 @@ TRANSITIONS: dict[Role, dict[Role, str]] = {
         Role.FOLLOWER: "a leader is heard, a newer term seen, or the election is lost",
     },
     Role.LEADER: {
-        Role.FOLLOWER: "a newer term seen, no majority heard for an election timeout, disk stalled",
+        Role.FOLLOWER: "a newer term seen, no majority heard for an election timeout, disk stalled, "
+        "or no member any more",
     },
 }
 """Every change of role that exists, and why it happens (Raft figure 4, with pre-vote)."""
