@@ -32,6 +32,7 @@ def build_archive(target: Path, source: Path | None = None) -> str:
     members = {"__main__.py": ENTRY}
     members.update(_modules(source, "node"))
     members.update(_modules(_h11_directory(), "h11"))
+    members["node/openapi.json"] = (source / "openapi.json").read_bytes()
     with target.open("wb") as file:
         file.write(SHEBANG)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

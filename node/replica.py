@@ -1,50 +1,39 @@
-"""The driver: it does what the core's `Ready` says, and knows who waits for what.
+"""The driver: it does what the core's `Ready` says.
 
 Rules of this file:
 - Callbacks only; nothing waits. Disk, network, clock and chance are given, so the same object runs
   under asyncio and in a simulated world.
-- A client is answered from the result of applying, never earlier. An operation that left this node
-  is never sent again.
+- At most so many entries are applied in one turn: who has a long way to catch up stays able to
+  answer heartbeats.
 - After an exception in here the process must end: half a Ready is not a state to go on from.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.core.messages import Json, Malformed, Message, decode, encode, natural
+from node.admin import AdminRequest
+from node.administration import Administration
+from node.core.membership import Configuration
+from node.core.messages import Json, Message, SnapshotChunk, decode, encode
 from node.core.raft import Raft
 from node.core.ready import Ready
-from node.core.settings import Role
-from node.operations import (
-    Answer,
-    Operation,
-    answer_from_list,
-    failed,
-    operation_from_text,
-)
+from node.operations import Operation
+from node.requests import LogTime, Network, Requests
+from node.snapshotting import CHUNK_BYTES, SnapshotDisk, Snapshots
 from node.state_machine import StateMachine
 from node.storage.wal import Batch
-from node.waiters import Reply, Waiter, Waiters
+from node.waiters import Reply
 
-IN_FLIGHT_MAX = 1024
-SEEN_FORWARDS_MAX = 4096
+APPLIED_A_TURN_MAX = 500
 
 
-class Disk(Protocol):
-    """Makes batches durable, in order."""
+class Disk(SnapshotDisk, Protocol):
+    """Makes batches durable, in order, and keeps snapshots."""
 
     def submit(self, batch: Batch, done: Callable[[], None]) -> None:
         """Call `done` later, when this batch and all before it are durable."""
-        ...
-
-
-class Network(Protocol):
-    """Carries messages to other members, or loses them."""
-
-    def send(self, target: str, document: Mapping[str, Json]) -> bool:
-        """False if it certainly was not sent: there is no connection."""
         ...
 
 
@@ -60,7 +49,13 @@ class Status:
     applied_index: int
     last_index: int
     first_index: int
+    snapshot_index: int
     state_hash: str
+    log_time_ms: int
+    voters: tuple[str, ...]
+    outgoing: tuple[str, ...]
+    learners: tuple[str, ...]
+    configuration_index: int
 
 
 class Replica:
@@ -78,48 +73,61 @@ class Replica:
         request_timeout_ns: int,
         incarnation: int,
         event: Callable[[str], None],
+        snapshot_entries: int = 0,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         """`wake` must make `pump` be called soon; `incarnation` differs at each start."""
         self.core = core
         self.state = state
         self.name = core.name
+        self.requests = Requests(
+            core=core,
+            network=network,
+            clock_ns=clock_ns,
+            request_timeout_ns=request_timeout_ns,
+            incarnation=incarnation,
+        )
+        self.requests.log_time = LogTime(state.time_ms, clock_ns())
+        self.snapshots = Snapshots(
+            core=core,
+            disk=disk,
+            entries_max=snapshot_entries,
+            state=lambda: self.state,
+            install=self._install,
+            event=event,
+            chunk_bytes=chunk_bytes,
+        )
+        self.administration = Administration(core, self.requests, self.snapshots)
         self._disk = disk
         self._network = network
         self._clock_ns = clock_ns
         self._wake = wake
-        self._request_timeout_ns = request_timeout_ns
-        self._incarnation = incarnation
         self._event = event
-        self._stopping = False
-        self._waiters = Waiters()
-        self._number = 0
-        self._in_flight = 0
+        self._commit_to = state.applied_index
         self._unpersisted: deque[Ready] = deque()
-        self._seen_forwards: OrderedDict[tuple[str, int, int], None] = OrderedDict()
+        self._configuration: Configuration | None = None
         self._last_event = ""
+        self.changes = 0
 
     # What the server calls.
 
     def submit(self, operation: Operation, reply: Reply) -> None:
         """Carry out a client's operation; `reply` is called exactly once, perhaps at once."""
-        waiter = self._admit(operation, reply)
-        if waiter is None:
-            return
-        if operation.op == "read":
-            self._read(waiter)
-        elif self.core.role is Role.LEADER:
-            self._propose(waiter)
-        else:
-            self._forward(waiter)
+        self.requests.submit(operation, reply, self.state)
+        self._wake()
+
+    def submit_admin(self, request: AdminRequest, reply: Reply) -> None:
+        """Carry out an operator's request; `reply` is called exactly once."""
+        self.administration.submit(request, reply)
         self._wake()
 
     def receive(self, source: str, document: Mapping[str, Json]) -> None:
         """A message of another member; raises `Malformed` and changes nothing if it is none."""
         kind = document.get("type")
         if kind == "forward":
-            self._on_forward(source, document)
+            self.requests.on_forward(source, document)
         elif kind == "forward_reply":
-            self._on_forward_reply(source, document)
+            self.requests.on_forward_reply(source, document)
         else:
             message = decode(document, source, self.name)
             self.core.tick(self._clock_ns())
@@ -128,28 +136,22 @@ class Replica:
 
     def tick(self) -> None:
         """Time has passed; to be called every few milliseconds."""
-        now_ns = self._clock_ns()
-        self.core.tick(now_ns)
-        for waiter in self._waiters.expired(now_ns):
-            waiter.answer(failed("outcome-unknown", self.name))
+        self.core.tick(self._clock_ns())
+        self.requests.expire()
+        self.requests.propose_tick(self.state)
         self._wake()
 
     def peer_lost(self, member: str) -> None:
-        """The connection to a member broke: what was forwarded on it may be lost or not."""
-        for waiter in list(self._waiters.by_number.values()):
-            if waiter.forwarded_to == member:
-                waiter.answer(failed("outcome-unknown", self.name))
+        """The connection to a member broke."""
+        self.requests.peer_lost(member)
 
     def stop(self) -> None:
         """Answer everybody; nothing new is begun."""
-        self._stopping = True
-        for waiter in list(self._waiters.open):
-            code = "shutting-down" if waiter.operation.op == "read" else "outcome-unknown"
-            waiter.answer(failed(code, self.name))
+        self.requests.stop()
 
     def status(self) -> Status:
         """A snapshot, from memory."""
-        core = self.core
+        core, configuration = self.core, self.core.log.configuration
         return Status(
             role=core.role.value,
             term=core.term,
@@ -159,34 +161,56 @@ class Replica:
             applied_index=self.state.applied_index,
             last_index=core.log.last_index,
             first_index=core.log.first_index,
+            snapshot_index=self.snapshots.index,
             state_hash=self.state.state_hash(),
+            log_time_ms=self.state.time_ms,
+            voters=configuration.voters,
+            outgoing=configuration.outgoing,
+            learners=configuration.learners,
+            configuration_index=core.log.configuration_index,
         )
 
     # The Ready loop.
 
     def pump(self) -> None:
-        """Do what there is to do, until there is nothing."""
+        """Do what there is to do, until there is nothing, or entries enough are applied."""
+        self._follow_configuration()
         while (ready := self.core.ready()) is not None:
-            self._persist(ready)
-            self._send_all(ready.messages)
-            self._apply(ready.commit_to)
-            for grant in ready.reads_ready:
-                waiter = self._waiters.by_number.get(grant.context)
-                if waiter is not None and not waiter.done:
-                    self._waiters.read(grant.index, grant.term, waiter)
-            self._answer_reads()
-            for context in ready.reads_aborted:
-                waiter = self._waiters.by_number.get(context)
-                if waiter is not None:
-                    waiter.answer(failed("not-leader", self.name))
+            self._obey(ready)
+        self._apply(APPLIED_A_TURN_MAX)
+        if self.requests.answer_reads(self.state):
+            self._wake()
+        self.snapshots.consider()
+        self.administration.look()
+        self._follow_configuration()
         self._note_change()
+        if self.state.applied_index < self._commit_to:
+            self._wake()
+
+    def _obey(self, ready: Ready) -> None:
+        self._persist(ready)
+        self._send_all(ready.messages)
+        for wanted in ready.chunks_wanted:
+            self.snapshots.send(wanted)
+        for chunk in ready.chunks:
+            self.snapshots.receive(chunk)
+        self._commit_to = max(self._commit_to, ready.commit_to)
+        for grant in ready.reads_ready:
+            self.requests.granted(grant.context, grant.index, grant.term)
+        for context in ready.reads_aborted:
+            self.requests.aborted(context)
 
     def _persist(self, ready: Ready) -> None:
         if not ready.changes_disk and not ready.messages_after_persist:
             return
         self._unpersisted.append(ready)
         if ready.changes_disk or len(self._unpersisted) > 1:
-            batch = Batch(ready.hard_state, ready.truncate_from, ready.entries)
+            batch = Batch(
+                hard_state=ready.hard_state,
+                base=ready.base,
+                truncate_from=ready.truncate_from,
+                entries=ready.entries,
+            )
             self._disk.submit(batch, lambda: self._on_durable(ready))
         else:
             self._on_durable(ready)
@@ -202,115 +226,40 @@ class Replica:
         for message in messages:
             self._network.send(message.target, encode(message))
 
-    def _apply(self, commit_to: int) -> None:
-        while self.state.applied_index < commit_to:
+    def _apply(self, entries_max: int) -> None:
+        """Apply what is committed, each entry once and in order."""
+        last = min(self._commit_to, self.state.applied_index + entries_max)
+        now_ns = self._clock_ns()
+        while self.state.applied_index < last:
             entry = self.core.log.entry(self.state.applied_index + 1)
-            error, value = self.state.apply(entry)
-            answer = Answer(error, value, entry.index, entry.term, self.name)
-            right, wrong = self._waiters.applied(entry.index, entry.term)
-            for waiter in right:
-                waiter.answer(answer)
-            for waiter in wrong:
-                waiter.answer(failed("not-committed", self.name))
+            result = self.state.apply(entry)
+            self.requests.applied(entry.index, entry.term, result)
+        self.requests.log_time.seen(self.state.time_ms, now_ns)
 
-    def _answer_reads(self) -> None:
-        for index, term, waiter in self._waiters.readable(self.state.applied_index):
-            value = self.state.get(waiter.operation.key)
-            waiter.answer(Answer("", value, index, term, self.name))
+    def _install(self, chunk: SnapshotChunk, state: StateMachine) -> None:
+        """A snapshot of the leader is durable here: it takes the place of the state."""
+        if self.core.install(chunk):
+            self.state = state
+            self._commit_to = max(self._commit_to, state.applied_index)
+            self.requests.log_time.seen(state.time_ms, self._clock_ns())
+            self.snapshots.installed(chunk.index)
+        self._wake()
+
+    def _follow_configuration(self) -> None:
+        """Let the network know who belongs to the cluster."""
+        configuration = self.core.log.configuration
+        if configuration is not self._configuration:
+            self._configuration = configuration
+            self._network.set_members(configuration.addresses)
 
     def _note_change(self) -> None:
-        core = self.core
+        core, members = self.core, self.core.log.configuration
         event = f"role={core.role.value} term={core.term} leader={core.leader}"
+        joint = f" and {','.join(members.outgoing)}" if members.is_joint else ""
+        event += f" voters={','.join(members.voters)}{joint}"
+        if members.learners:
+            event += f" learners={','.join(members.learners)}"
         if event != self._last_event:
             self._last_event = event
+            self.changes += 1
             self._event(f"{event} commit={core.commit_index} last={core.log.last_index}")
-
-    # Operations.
-
-    def _admit(self, operation: Operation, reply: Reply) -> Waiter | None:
-        """A place among the operations in flight, numbered; None if it was refused."""
-        if self._stopping:
-            reply(failed("shutting-down", self.name))
-            return None
-        if self._in_flight >= IN_FLIGHT_MAX:
-            reply(failed("overloaded", self.name))
-            return None
-        self._number += 1
-        self._in_flight += 1
-        number = self._number
-
-        def done(answer: Answer) -> None:
-            self._in_flight -= 1
-            del self._waiters.by_number[number]
-            reply(answer)
-
-        waiter = Waiter(operation, done, self._clock_ns() + self._request_timeout_ns)
-        self._waiters.open.append(waiter)
-        self._waiters.by_number[number] = waiter
-        return waiter
-
-    def _read(self, waiter: Waiter) -> None:
-        if not self.core.read(self._number):
-            waiter.answer(failed("no-leader", self.name))
-
-    def _propose(self, waiter: Waiter) -> None:
-        proposed = self.core.propose(waiter.operation.to_text())
-        if proposed is None:
-            waiter.answer(failed("not-leader", self.name))
-        else:
-            self._waiters.entry(*proposed, waiter)
-
-    def _forward(self, waiter: Waiter) -> None:
-        """Hand the operation to the leader, once."""
-        leader = self.core.leader
-        document: dict[str, Json] = {
-            "type": "forward",
-            "incarnation": self._incarnation,
-            "number": self._number,
-            "operation": waiter.operation.to_text(),
-        }
-        if leader is None or not self._network.send(leader, document):
-            waiter.answer(failed("no-leader", self.name))
-        else:
-            waiter.forwarded_to = leader
-
-    def _on_forward(self, source: str, document: Mapping[str, Json]) -> None:
-        incarnation = natural(document.get("incarnation"))
-        number = natural(document.get("number"))
-        text = document.get("operation")
-        if not isinstance(text, str):
-            raise Malformed("a forward without an operation")
-        operation = operation_from_text(text)
-        if operation.op == "read":
-            raise Malformed("reads are not forwarded")
-        # A network may deliver a message twice; an operation must not run twice.
-        key = (source, incarnation, number)
-        if key in self._seen_forwards:
-            return
-        self._seen_forwards[key] = None
-        if len(self._seen_forwards) > SEEN_FORWARDS_MAX:
-            self._seen_forwards.popitem(last=False)
-
-        def reply(answer: Answer) -> None:
-            self._network.send(
-                source,
-                {
-                    "type": "forward_reply",
-                    "incarnation": incarnation,
-                    "number": number,
-                    "answer": answer.to_list(),
-                },
-            )
-
-        waiter = self._admit(operation, reply)
-        if waiter is not None:
-            self._propose(waiter)
-
-    def _on_forward_reply(self, source: str, document: Mapping[str, Json]) -> None:
-        incarnation = natural(document.get("incarnation"))
-        number = natural(document.get("number"))
-        answer = answer_from_list(document.get("answer"))
-        waiter = self._waiters.by_number.get(number)
-        if waiter is None or incarnation != self._incarnation or waiter.forwarded_to != source:
-            return  # too late, or not asked
-        waiter.answer(answer)

@@ -1,197 +1,123 @@
-"""Starts one node: the only file that knows all the others.
+"""Runs one node: the only file that knows all the others.
 
 Rules of this file:
 - Clock, chance, disk, network and signals come from here. Everything that decides uses the
   monotonic clock; the wall clock is only shown in /status.
-- How the process ends is part of the protocol: see EXIT_*.
+- An exception that nobody expected ends the process: half a Ready is not a state to go on from.
 """
 
-import argparse
 import asyncio
 import contextlib
-import fcntl
 import gc
-import hashlib
 import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 from node import __version__
+from node.acquaintances import Acquaintances
+from node.command_line import (
+    EXIT_BUG,
+    EXIT_BUSY,
+    EXIT_DAMAGED,
+    EXIT_DISK,
+    EXIT_OK,
+    Data,
+    Ending,
+    Options,
+    log,
+    make,
+    open_data,
+    options_of,
+    parser,
+)
 from node.core.log import RaftLog
-from node.core.messages import Json
+from node.core.membership import configuration_from_text
+from node.core.messages import Json, Malformed
 from node.core.raft import Raft
-from node.core.settings import MS, Settings
+from node.core.settings import MS
+from node.disk import StoreDisk
 from node.http_api import HttpApi
+from node.observed import metrics_of
+from node.operations import parse
 from node.replica import Replica
 from node.state_machine import StateMachine
-from node.storage.files import RealFile, sync_directory
-from node.storage.group_commit import GroupCommit
-from node.storage.wal import Corrupt, Wal, WrongOwner
-from node.transport import Transport
+from node.transport import Transport, address_from_text
 
-EXIT_OK, EXIT_USAGE, EXIT_DAMAGED, EXIT_DISK, EXIT_BUSY, EXIT_BUG = 0, 2, 3, 4, 5, 70
 TICKS_PER_HEARTBEAT = 5
 STOP_S_MAX = 1.0
 
-Address = tuple[str, int]
 
+class Network:
+    """The transport, as the replica sees it."""
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line, checked."""
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
-    name: str
-    data: Path
-    peers: dict[str, Address]
-    clients: dict[str, Address]
-    settings: Settings
-    request_timeout_ns: int
-    seed: int | None
+    def send(self, target: str, document: Mapping[str, Json]) -> bool:
+        """False if it certainly was not sent."""
+        return self._transport.send(target, document)
 
-
-class Ending(Exception):
-    """The process must end, with this exit status."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-def log(event: str) -> None:
-    """One line on standard error; the number is monotonic milliseconds.
-
-    A line that cannot be written (the log's disk is full) is lost: no task may die of it.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{time.monotonic_ns() // MS} {event}\n")
-        sys.stderr.flush()
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> Options:
-    """The options; ends the process with status 2 when they make no sense."""
-    parser = argparse.ArgumentParser(prog="node", description="One node of the key-value store.")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--data", required=True, type=Path)
-    parser.add_argument("--peer", required=True, action="append", metavar="NAME=HOST:PORT")
-    parser.add_argument("--client", required=True, action="append", metavar="NAME=HOST:PORT")
-    parser.add_argument("--election-timeout-ms", type=int, default=500)
-    parser.add_argument("--heartbeat-interval-ms", type=int, default=50)
-    parser.add_argument("--request-timeout-ms", type=int, default=4000)
-    parser.add_argument("--seed", type=int)
-    given = parser.parse_args(arguments)
-    try:
-        peers, clients = _addresses(given.peer), _addresses(given.client)
-        if set(peers) != set(clients):
-            raise ValueError("--peer and --client must name the same members")
-        if given.name not in peers:
-            raise ValueError(f"--name {given.name} is not among the members")
-        if given.request_timeout_ms <= 0:
-            raise ValueError("--request-timeout-ms must be positive")
-        settings = Settings(
-            election_timeout_ns=given.election_timeout_ms * MS,
-            heartbeat_interval_ns=given.heartbeat_interval_ms * MS,
-        )
-    except ValueError as error:
-        parser.error(str(error))
-    timeout_ns = given.request_timeout_ms * MS
-    return Options(given.name, given.data, peers, clients, settings, timeout_ns, given.seed)
-
-
-def _addresses(texts: Sequence[str]) -> dict[str, Address]:
-    addresses: dict[str, Address] = {}
-    for text in texts:
-        name, equals, address = text.partition("=")
-        host, colon, port = address.rpartition(":")
-        if not (name and equals and host and colon and port.isascii() and port.isdecimal()):
-            raise ValueError(f"not NAME=HOST:PORT: {text}")
-        if name in addresses:
-            raise ValueError(f"{name} is named twice")
-        if not 0 < int(port) < 65536:
-            raise ValueError(f"no such port: {text}")
-        addresses[name] = (host.strip("[]"), int(port))
-    return addresses
-
-
-def cluster_digest(peers: Mapping[str, Address]) -> str:
-    """Members of the same cluster have the same list of members."""
-    text = ",".join(f"{name}={host}:{port}" for name, (host, port) in sorted(peers.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def open_wal(options: Options) -> Wal:
-    """Lock the data directory and open the log in it."""
-    directory = options.data
-    try:
-        missing = [path for path in (directory, *directory.parents) if not path.is_dir()]
-        directory.mkdir(parents=True, exist_ok=True)
-        for path in missing:
-            sync_directory(path.parent)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the process ends
-        except BlockingIOError:
-            raise Ending(EXIT_BUSY, f"{directory} is in use by another process") from None
-        path = directory / "wal"
-        wal = Wal(RealFile(path), name=options.name, members=tuple(options.peers))
-    except Corrupt as error:
-        raise Ending(EXIT_DAMAGED, f"{directory / 'wal'}: {error}") from None
-    except WrongOwner as error:
-        raise Ending(EXIT_USAGE, f"{directory / 'wal'}: {error}") from None
-    except OSError as error:
-        raise Ending(EXIT_DISK, f"{directory}: {error}") from None
-    if wal.recovered.torn_bytes:
-        log(f"torn tail of {wal.recovered.torn_bytes} bytes cut off {path}")
-    return wal
+    def set_members(self, addresses: Mapping[str, tuple[str, str]]) -> None:
+        """Dial these and no others."""
+        found = {}
+        for name, (peer, _) in addresses.items():
+            with contextlib.suppress(Malformed):
+                found[name] = address_from_text(peer)
+        self._transport.set_members(found)
 
 
 class Node:
     """A replica with its disk, network and clients."""
 
-    def __init__(self, options: Options, wal: Wal) -> None:
+    def __init__(self, options: Options, data: Data) -> None:
         """To be called within the event loop."""
         self._options = options
+        self._identity = identity = data.identity
+        self._client = data.client
         self._loop = asyncio.get_running_loop()
         self._started_ns = time.monotonic_ns()
         self._woken = False
-        self._disk = GroupCommit(wal, deliver=self._deliver, fatal=_disk_failed)
+        self._disk = StoreDisk(data.store, deliver=self._deliver, fatal=_disk_failed)
+        core, state = _recovered(options, data, self._started_ns)
+        data.store.release_recovered()
+        self._acquaintances = Acquaintances(data.directory, core, log)
         self._transport = Transport(
-            name=options.name,
-            addresses=options.peers,
-            cluster=cluster_digest(options.peers),
+            name=identity.name,
+            address=data.peer,
+            cluster=identity.cluster,
+            secret=data.secret,
+            incarnation=identity.incarnation,
+            admit=self._acquaintances.admit,
             receive=lambda source, document: self._replica.receive(source, document),
             lost=lambda member: self._replica.peer_lost(member),
             event=log,
         )
-        core = Raft(
-            name=options.name,
-            members=sorted(options.peers),
-            settings=options.settings,
-            random=_stream(options, "election"),
-            hard_state=wal.recovered.hard_state,
-            log=RaftLog(wal.recovered.entries),
-            now_ns=self._started_ns,
-        )
         self._replica = Replica(
             core=core,
-            state=StateMachine(),
+            state=state,
             disk=self._disk,
-            network=self._transport,
+            network=Network(self._transport),
             clock_ns=time.monotonic_ns,
             wake=self._wake,
             request_timeout_ns=options.request_timeout_ns,
             incarnation=self._started_ns,
             event=log,
+            snapshot_entries=options.snapshot_entries,
+            chunk_bytes=options.chunk_bytes,
         )
         self._http = HttpApi(
-            name=options.name,
+            name=identity.name,
+            parse=parse,
             submit=self._replica.submit,
+            submit_admin=self._replica.submit_admin,
             status=self._status,
+            members=self._members,
+            metrics=metrics_of(self._replica, self._transport),
             leader=lambda: core.leader,
         )
 
@@ -199,10 +125,10 @@ class Node:
         """Serve until `stop` is set."""
         try:
             await self._transport.start()
-            await self._http.start(*self._options.clients[self._options.name])
+            await self._http.start(*self._client)
         except OSError as error:
             raise Ending(EXIT_BUSY, f"cannot listen: {error}") from None
-        log(f"{self._options.name} serves, pid {os.getpid()}, version {__version__}")
+        log(f"{self._identity.name} serves, pid {os.getpid()}, version {__version__}")
         self._tick()
         await stop.wait()
         log("stopping")
@@ -236,7 +162,9 @@ class Node:
     def _status(self) -> dict[str, Json]:
         now_ns = time.monotonic_ns()
         return {
-            "name": self._options.name,
+            "name": self._identity.name,
+            "cluster": self._identity.cluster,
+            "incarnation": self._identity.incarnation,
             **asdict(self._replica.status()),
             "pid": os.getpid(),
             "uptime_ms": (now_ns - self._started_ns) // MS,
@@ -244,12 +172,49 @@ class Node:
             "clock": {"wall_ns": time.time_ns(), "monotonic_ns": now_ns},
         }
 
+    def _members(self) -> dict[str, Json]:
+        log_ = self._replica.core.log
+        configuration = log_.configuration
+        return {
+            "voters": configuration.voters,
+            "outgoing": configuration.outgoing,
+            "learners": configuration.learners,
+            "promotable": configuration.promotable,
+            "addresses": {name: list(at) for name, at in configuration.addresses.items()},
+            "index": log_.configuration_index,
+            "committed": log_.configuration_index <= self._replica.core.commit_index,
+        }
 
-def _stream(options: Options, purpose: str) -> random.Random:
+
+def _recovered(options: Options, data: Data, now_ns: int) -> tuple[Raft, StateMachine]:
+    """The core and the state machine, as the disk has them."""
+    recovered = data.store.recovered
+    state, configuration = StateMachine(), data.start
+    try:
+        if recovered.snapshot is not None:
+            assert recovered.image is not None
+            state = StateMachine.from_image(recovered.image)
+            configuration = configuration_from_text(recovered.snapshot.configuration)
+    except ValueError as error:
+        raise Ending(EXIT_DAMAGED, f"{options.data}: the snapshot is none: {error}") from None
+    core = Raft(
+        name=data.identity.name,
+        settings=options.settings,
+        random=_stream(options, data.identity.name, "election"),
+        hard_state=recovered.hard_state,
+        log=RaftLog(
+            recovered.entries, recovered.base_index, recovered.base_term, configuration
+        ),
+        now_ns=now_ns,
+    )  # fmt: skip
+    return core, state
+
+
+def _stream(options: Options, name: str, purpose: str) -> random.Random:
     """A stream of chance of its own for each purpose and node."""
     if options.seed is None:
         return random.Random(os.urandom(16))
-    return random.Random(f"{options.seed}:{options.name}:{purpose}")
+    return random.Random(f"{options.seed}:{name}:{purpose}")
 
 
 def _disk_failed(error: BaseException) -> NoReturn:
@@ -274,7 +239,8 @@ def _unexpected(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
         if isinstance(error, BaseException):
             sys.excepthook(type(error), error, error.__traceback__)
     finally:
-        os._exit(EXIT_BUG)
+        disk = isinstance(error, OSError) and "remember" in message
+        os._exit(EXIT_DISK if disk else EXIT_BUG)
 
 
 async def serve(options: Options) -> None:
@@ -284,16 +250,19 @@ async def serve(options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    node = Node(options, open_wal(options))
+    node = Node(options, open_data(options))
     gc.freeze()
     await node.run(stop)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
-    options = parse_arguments(arguments)
+    given = parser().parse_args(arguments)
     try:
-        asyncio.run(serve(options))
+        if given.command == "init":
+            make(given)
+        else:
+            asyncio.run(serve(options_of(given)))
     except Ending as ending:
         log(f"exit {ending.status}: {ending}")
         return ending.status

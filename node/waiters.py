@@ -24,7 +24,9 @@ class Waiter:
     operation: Operation
     reply: Reply
     deadline_ns: int
+    number: int
     forwarded_to: str = ""
+    by_lease: bool = False
     done: bool = False
 
     def answer(self, answer: Answer) -> None:
