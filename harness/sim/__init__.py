@@ -1,0 +1,1 @@
+"""The whole node in one process and virtual time: one seed decides everything."""
