@@ -48,8 +48,15 @@ def until(condition: Callable[[], T], what: str, limit_s: float = WAIT_S) -> T:
 class LocalCluster:
     """Nodes by name."""
 
-    def __init__(self, directory: Path, command: Iterable[str] = (), size: int = 3) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        command: Iterable[str] = (),
+        size: int = 3,
+        options: Iterable[str] = (),
+    ) -> None:
         self.directory = directory
+        self.options = [*options]
         self.command = [*(command or (sys.executable, "-m", "node"))]
         self.names = [f"n{i}" for i in range(1, size + 1)]
         ports = free_ports(2 * size)
@@ -72,18 +79,42 @@ class LocalCluster:
             process.kill()
             process.wait()
 
-    def arguments(self, name: str) -> list[str]:
+    def members(self, names: Iterable[str]) -> list[str]:
         addresses: list[str] = []
-        for member in self.names:
+        for member in names:
             addresses += ["--peer", f"{member}=127.0.0.1:{self.peers[member]}"]
             addresses += ["--client", f"{member}=127.0.0.1:{self.clients[member]}"]
-        return ["--name", name, "--data", str(self.directory / name), *addresses]
+        return addresses
 
-    def start(self, name: str) -> None:
+    def init(self, name: str, *, join: bool = False) -> None:
+        """Make a node's data directory, if it has none."""
+        data = self.directory / name
+        if (data / "identity").exists():
+            return
+        members = self.members([name] if join else self.names)
+        options = ["--data", str(data), "--name", name, "--cluster", "test", *members]
+        if join:
+            options.append("--join")
+        subprocess.run([*self.command, "init", *options], check=True, timeout=WAIT_S)
+
+    def start(self, name: str, *extra: str, join: bool = False) -> None:
+        self.init(name, join=join)
+        options = ["--data", str(self.directory / name), "--request-timeout-ms", "2000"]
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [*self.command, *self.arguments(name), "--request-timeout-ms", "2000"], stderr=log
+                [*self.command, "run", *options, *self.options, *extra], stderr=log
             )
+        until(lambda: self.listens(name) or self.processes[name].poll() is not None, "start")
+
+    def listens(self, name: str) -> bool:
+        """Can it be connected to?"""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.clients[name])) == 0
+
+    def add(self, name: str, *extra: str) -> None:
+        """Start a node that is to join; the cluster has to be told of it."""
+        self.peers[name], self.clients[name] = free_ports(2)
+        self.start(name, *extra, join=True)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         self.processes[name].send_signal(number)
@@ -107,6 +138,9 @@ class LocalCluster:
 
     def call(self, name: str, **operation: Any) -> tuple[int, Any]:
         return self.request(name, "POST", "/v1/kv", json.dumps(operation).encode())
+
+    def admin(self, node: str, /, **request: Any) -> tuple[int, Any]:
+        return self.request(node, "POST", "/v1/admin", json.dumps(request).encode())
 
     def status(self, name: str) -> Any:
         return self.request(name, "GET", "/status")[1]

@@ -40,6 +40,7 @@ def test_it_holds_the_node_and_h11_and_nothing_else(tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in names} == {"__main__.py", "node", "h11"}
     assert not [name for name in names if "mutants" in name or "archive" in name]
     assert "node/core/raft.py" in names
+    assert "node/openapi.json" in names
 
 
 def test_a_mutant_gives_another_archive(tmp_path: Path) -> None:
@@ -61,7 +62,12 @@ def test_it_runs_with_the_python_of_the_system_alone(tmp_path: Path) -> None:
     # -S: without site-packages; -I: without the current directory and the environment.
     command = [SYSTEM_PYTHON, "-I", "-S", str(archive)]
     run = subprocess.run(
-        [*command, "--help"], cwd=elsewhere, capture_output=True, text=True, timeout=20, check=False
+        [*command, "run", "--help"],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
     assert run.returncode == 0
     assert "--election-timeout-ms" in run.stdout

@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import server, take
 
+from node.core.membership import Configuration, NotAllowed
 from node.core.messages import (
+    COMMAND,
+    CONFIGURATION,
     KINDS,
+    NOOP,
     AppendReply,
     AppendRequest,
     Entry,
@@ -22,25 +27,44 @@ from node.core.messages import (
     PreVoteRequest,
     ReadIndexReply,
     ReadIndexRequest,
+    SnapshotChunk,
+    SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
     decode,
     encode,
 )
-from node.core.settings import TRANSITIONS, Role
+from node.core.raft import Raft
+from node.core.settings import MS, TRANSITIONS, Role, Settings
 from node.transport import FRAME_BYTES_MAX, FrameReader, encode_frame
+
+MEMBERS = Configuration(("a", "b"), ("b", "c"), ("d",), ("d",), {"a": ("h:1", "h:2")})
 
 EXAMPLES: tuple[Message, ...] = (
     PreVoteRequest("b", "a", 2, 3, 1),
     PreVoteReply("b", "a", 2, granted=True),
     VoteRequest("b", "a", 2, 3, 1),
+    VoteRequest("b", "a", 2, 3, 1, forced=True),
     VoteReply("b", "a", 2, granted=False),
     AppendRequest("b", "a", 2, 3, 1, 3, (Entry(4, 1, "x"), Entry(5, 2, '"\u20ac"'))),
+    AppendRequest(
+        "b",
+        "a",
+        2,
+        3,
+        1,
+        3,
+        (Entry(4, 1, MEMBERS.to_text(), CONFIGURATION), Entry(5, 2, "", NOOP), Entry(6, 2, "")),
+    ),
     AppendReply("b", "a", 2, False, 3, 2, 1),
     Heartbeat("b", "a", 2, 3, 9),
     HeartbeatReply("b", "a", 2, 9),
     ReadIndexRequest("b", "a", 2, 1),
     ReadIndexReply("b", "a", 2, 1, granted=True, index=3),
+    TimeoutNow("b", "a", 2),
+    SnapshotChunk("b", "a", 2, 7, 1, MEMBERS.to_text(), 12, 2**32 - 1, 4, "AAAA"),
+    SnapshotReply("b", "a", 2, 7, 8, success=False),
 )
 
 WRONG: tuple[Json, ...] = (None, -1, 1.5, "x", [1], 2**63, {})
@@ -70,6 +94,8 @@ def test_a_field_missing_or_of_the_wrong_kind_is_refused(message: Message) -> No
         with pytest.raises(Malformed):
             decode({key: value for key, value in document.items() if key != name}, "b", "a")
         for wrong in WRONG:
+            if name == "data" and wrong == "x":
+                continue  # any text is data
             with pytest.raises(Malformed):
                 decode({**document, name: wrong}, "b", "a")
 
@@ -85,6 +111,12 @@ def test_a_field_missing_or_of_the_wrong_kind_is_refused(message: Message) -> No
         ((3, 3), []),
         ((3, 1), [[4, 1, 5]]),
         ((3, 1), [[4, 1]]),
+        ((3, 1), [[4, 1, "", "noop", 1]]),
+        ((3, 1), [[4, 1, "", "other"]]),
+        ((3, 1), [[4, 1, "x", "noop"]]),
+        ((3, 1), [[4, 1, "x", "configuration"]]),
+        ((3, 1), [[4, 1, "{}", "configuration"]]),
+        ((3, 1), [[4, 1, "[" * 100_000, "configuration"]]),
         ((3, 1), {"4": 1}),
     ],
 )
@@ -107,7 +139,32 @@ def test_any_object_is_a_message_or_malformed(document: dict[str, Json]) -> None
         decode(document, "b", "a")
 
 
+def test_a_snapshot_newer_than_its_sender_is_refused() -> None:
+    document = encode(_example("snapshot_chunk"))
+    with pytest.raises(Malformed):
+        decode({**document, "snapshot_term": 3}, "b", "a")
+
+
 numbers = st.integers(0, 4)
+TEXTS = tuple(
+    configuration.to_text()
+    for configuration in (
+        Configuration(("a", "b", "c")),
+        Configuration(("b", "c"), ("a", "b", "c")),
+        Configuration(("b",), learners=("a",), promotable=("a",)),
+        Configuration(("a",)),
+    )
+)
+
+
+@st.composite
+def entry_lists(draw: st.DrawFn, start: int) -> Json:
+    entries: list[Json] = []
+    for index, term in enumerate(sorted(draw(st.lists(numbers, max_size=3))), start + 1):
+        kind = draw(st.sampled_from((COMMAND, COMMAND, NOOP, CONFIGURATION)))
+        data = draw(st.sampled_from(TEXTS)) if kind == CONFIGURATION else ""
+        entries.append([index, term, data, kind])
+    return entries
 
 
 @st.composite
@@ -115,12 +172,14 @@ def messages(draw: st.DrawFn) -> Message:
     """Well-formed messages that need not make sense together."""
     kind = draw(st.sampled_from(sorted(KINDS)))
     document: dict[str, Json] = {name: draw(numbers) for name in encode(_example(kind))}
-    document |= {"type": kind, "granted": draw(st.booleans()), "success": draw(st.booleans())}
-    if "prev_index" in document:
-        start = draw(numbers)
-        terms = sorted(draw(st.lists(numbers, max_size=3)))
-        document["entries"] = [[start + i, term, "x"] for i, term in enumerate(terms, 1)]
-        document["prev_index"] = start
+    flags = {name: draw(st.booleans()) for name in ("granted", "success", "forced")}
+    texts = {"configuration": draw(st.sampled_from(TEXTS)), "data": ""}
+    start = draw(numbers)
+    lists = {"entries": draw(entry_lists(start)), "prev_index": start}
+    for name, value in [*flags.items(), *texts.items(), *lists.items()]:
+        if name in document:
+            document[name] = value
+    document["type"] = kind
     try:
         return decode(document, draw(st.sampled_from("bcx")), "a")
     except Malformed:
@@ -131,18 +190,53 @@ def _example(kind: str) -> Message:
     return next(message for message in EXAMPLES if type(message) is KINDS[kind])
 
 
-@given(st.lists(messages(), max_size=25))
-def test_no_sequence_of_messages_breaks_a_server(sequence: list[Message]) -> None:
+CALLS = ("", "", "propose", "read", "transfer", "change", "compact")
+
+
+@pytest.mark.parametrize("leases", [False, True])
+@given(
+    steps=st.lists(
+        st.tuples(messages(), st.sampled_from(CALLS), st.sampled_from((10, 200)), st.booleans()),
+        max_size=25,
+    )
+)
+def test_no_sequence_of_messages_breaks_a_server(
+    steps: list[tuple[Message, str, int, bool]], leases: bool
+) -> None:
     """Also lies: what Raft promises is void then, but the server goes on and keeps its own rules."""
-    raft = server(terms=(1, 1), term=1)
-    for step, message in enumerate(sequence):
+    settings = Settings(election_timeout_ns=500 * MS, heartbeat_interval_ns=50 * MS, leases=leases)
+    raft = server(terms=(1, 1), term=1, settings=settings)
+    now_ms = 0
+    for message, call, later_ms, pumped in steps:
         term, commit = raft.term, raft.commit_index
-        raft.tick(step * 200_000_000)
+        now_ms += later_ms
+        raft.tick(now_ms * MS)
         raft.step(message)
-        take(raft)
+        if isinstance(message, SnapshotChunk):
+            raft.chunk_received(message, 1)
+            raft.install(message)
+        _use(raft, call)
+        if pumped:
+            take(raft)
         assert raft.term >= term
         assert commit <= raft.commit_index <= raft.log.last_index
+        assert raft.log.base_index <= raft.commit_index
         assert (raft.role is Role.LEADER) == (raft.leadership is not None)
+        assert not raft.has_lease(now_ms * MS) or (leases and raft.role is Role.LEADER)
+
+
+def _use(raft: Raft, call: str) -> None:
+    if call == "propose":
+        raft.propose("x")
+    elif call == "read":
+        raft.read(1)
+    elif call == "transfer":
+        raft.transfer("b")
+    elif call == "compact":
+        raft.compact(raft.commit_index)
+    elif call == "change":
+        with suppress(NotAllowed):
+            raft.change(raft.log.configuration.without("b"))
 
 
 def test_every_role_can_be_reached_and_left() -> None:

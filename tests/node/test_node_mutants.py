@@ -49,7 +49,7 @@ def test_a_copy_differs_in_one_file_and_is_never_written_over(tmp_path: Path) ->
         for path in copy.rglob("*.py")
         if path.read_bytes() != (PACKAGE / path.relative_to(copy)).read_bytes()
     ]
-    assert differing == ["replica.py"]
+    assert differing == ["requests.py"]
     with pytest.raises(MutantError, match="exists"):
         apply("reads-skip-read-index", tmp_path)
 

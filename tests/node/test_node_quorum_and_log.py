@@ -1,47 +1,14 @@
-"""Fast parts of the core against dumb twins that are obviously right."""
-
-from itertools import combinations
+"""The log and the progress of followers against dumb twins that are obviously right."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import log_of
 
-from node.core import quorum
 from node.core.log import RaftLog
 from node.core.messages import Entry
 from node.core.progress import Flow, Progress
-from node.core.quorum import Outcome
 
 terms = st.lists(st.integers(1, 5), max_size=8).map(sorted)
-
-
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=7))
-def test_committed_agrees_with_trying_every_value(values: list[int]) -> None:
-    def held_by_majority(index: int) -> bool:
-        return 2 * sum(value >= index for value in values) > len(values)
-
-    assert quorum.committed(values) == max(i for i in range(10) if held_by_majority(i))
-
-
-@given(st.dictionaries(st.sampled_from("abcdefgh"), st.booleans()), st.integers(1, 7))
-def test_tally_agrees_with_trying_every_way_to_go_on(votes: dict[str, bool], size: int) -> None:
-    voters = "abcdefg"[:size]
-    undecided = [voter for voter in voters if voter not in votes]
-
-    def wins(extra: tuple[str, ...]) -> bool:
-        return 2 * sum(votes.get(v, False) or v in extra for v in voters) > size
-
-    expected = (
-        Outcome.WON if wins(()) else Outcome.PENDING if wins(tuple(undecided)) else Outcome.LOST
-    )
-    assert quorum.tally(voters, votes) is expected
-
-
-def test_two_majorities_always_meet() -> None:
-    for size in range(1, 8):
-        sets = list(combinations(range(size), quorum.majority(size)))
-        assert all(set(a) & set(b) for a in sets for b in sets)
-        assert 2 * (quorum.majority(size) - 1) <= size
 
 
 class DumbLog:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 import pytest
 from servers import elect, server, take
 
-from node import replica as replica_module
+from node import requests as requests_module
 from node.core.messages import AppendReply, AppendRequest, Entry, Heartbeat, Json, Malformed, encode
 from node.core.settings import MS, Role
 from node.operations import Answer, Operation
 from node.replica import Replica
 from node.state_machine import StateMachine
+from node.storage.snapshots import SnapshotMeta, SnapshotReader
 from node.storage.wal import Batch
 
 
@@ -23,6 +24,11 @@ class Fakes:
         self.now_ns = 0
         self.answers: list[Answer] = []
         self.held: list[Callable[[], None]] | None = None
+        self.members: dict[str, tuple[str, str]] = {}
+        self.saved: list[tuple[SnapshotMeta, bytes, Callable[[], None]]] = []
+        self.adopted: list[tuple[SnapshotMeta, bytes, Callable[[StateMachine | None], None]]] = []
+        self.compacted: list[int] = []
+        self.reader: SnapshotReader | None = None
 
     def submit(self, batch: Batch, done: Callable[[], None]) -> None:
         if self.held is None:
@@ -34,6 +40,25 @@ class Fakes:
         if self.connected:
             self.sent.append((target, document))
         return self.connected
+
+    def set_members(self, addresses: Mapping[str, tuple[str, str]]) -> None:
+        self.members = dict(addresses)
+
+    def save(
+        self, meta: SnapshotMeta, image: Callable[[], bytes], done: Callable[[], None]
+    ) -> None:
+        self.saved.append((meta, image(), done))
+
+    def adopt(
+        self, meta: SnapshotMeta, image: bytes, done: Callable[[StateMachine | None], None]
+    ) -> None:
+        self.adopted.append((meta, image, done))
+
+    def compact(self, index: int) -> None:
+        self.compacted.append(index)
+
+    def snapshot(self) -> SnapshotReader | None:
+        return self.reader
 
     def forwards(self) -> list[Mapping[str, Json]]:
         return [document for _, document in self.sent if document["type"] == "forward"]
@@ -256,7 +281,7 @@ def test_stopping_answers_everybody() -> None:
 def test_too_many_operations_are_refused_until_some_are_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replica_module, "IN_FLIGHT_MAX", 3)
+    monkeypatch.setattr(requests_module, "IN_FLIGHT_MAX", 3)
     fakes = Fakes()
     replica = replica_of(fakes, leader=True)
     for _ in range(5):
