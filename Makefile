@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test fuzz nightly bench-check lint format clean
+.PHONY: help setup demo test fuzz nightly bench-check bench-node lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ nightly: setup ## what takes longer: the long fuzz of the checker, properties wi
 
 bench-check: setup ## the checker's table: times, memory, ratios (about 10 minutes; nothing else may run)
 	@$(BIN)/python tools/bench_check.py
+
+bench-node: setup ## our node beside etcd and PySyncObj (about 25 minutes; needs apt-get install etcd-server)
+	@$(BIN)/python tools/bench_node.py all --output store/bench-node.md
 
 clean: ## remove what the tools left here (never store/)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,6 +21,7 @@ from harness.hosts.host import HostAddress
 from harness.remote.agent_client import Agent
 from harness.remote.ssh import Remote
 from harness.store import CLOCK, write_json
+from harness.systems.administrated import Administrated
 from harness.systems.system import System
 
 HOME: Final = "/srv/splitbrain"
@@ -30,6 +32,8 @@ _CONNECT_TIMEOUT_S: Final = 10.0
 _COMMAND_TIMEOUT_S: Final = 20.0
 _LOG_BYTES_MAX: Final = 20_000_000
 _DATA_BYTES_MAX: Final = 100_000_000
+_DATA_FILES_MAX: Final = 64
+_STOP_TIMEOUT_S: Final = 2.0
 
 
 class Cluster:
@@ -45,6 +49,10 @@ class Cluster:
         self._clock_faults = clock_faults
         self._remotes: dict[str, Remote] = {}
         self._agents: dict[str, Agent] = {}
+        # A node that is being made anew must not be started by somebody else in the middle of it.
+        self._starting = {node: threading.RLock() for node in self.nodes}
+        self._absent: set[str] = set()
+        self._wiped: set[str] = set()
 
     def __enter__(self) -> Cluster:
         try:
@@ -77,9 +85,37 @@ class Cluster:
 
     def start(self, node: str) -> str:
         """Start the system on one node and return a sentence about it. Raises `HostError`."""
-        command = self.system.command(node, SYSTEM_HOME)
-        started = self._agents[node].start(command, log=LOG, clock=self._clock_faults)
-        return started.detail
+        with self._starting[node]:
+            if node in self._absent:
+                return "has no data and is left alone until it is made anew"
+            command = self.system.command(node, SYSTEM_HOME)
+            started = self._agents[node].start(command, log=LOG, clock=self._clock_faults)
+            return started.detail
+
+    def start_anew(self, node: str) -> str:
+        """Stop the system on a node, wipe its data, make it anew to join, and start it.
+
+        What fails half way leaves the node without the system; it may be tried again. Raises
+        `HostError`.
+        """
+        assert isinstance(self.system, Administrated)
+        remote = self._remotes[node]
+        with self._starting[node]:
+            self._absent.add(node)
+            self._wiped.add(node)
+            ended = self._agents[node].stop(timeout_s=_STOP_TIMEOUT_S)
+            if not ended.gone:
+                raise HostError(f"{node}: the system could not be stopped: {ended.detail}")
+            folders = [f"{SYSTEM_HOME}/{name}" for name in self.system.data_folders()]
+            remote.check(["rm", "-rf", *folders], timeout_s=_COMMAND_TIMEOUT_S)
+            for command in self.system.prepare_to_join(node, SYSTEM_HOME):
+                remote.check(command, timeout_s=_COMMAND_TIMEOUT_S)
+            self._absent.discard(node)
+            return self.start(node)
+
+    def absent(self) -> frozenset[str]:
+        """Return the nodes that have no data at the moment: no fault can strike them."""
+        return frozenset(self._absent)
 
     def settle(self) -> None:
         """Make sure that nothing of ours stands in the system's way any more.
@@ -119,9 +155,15 @@ class Cluster:
                 killed = one.signal == "SIGKILL"
                 if one.asked_by == "stop" or (one.asked_by == "kill" and killed):
                     continue
+                if node in self._wiped and one.status in self._exits_without_data():
+                    continue  # it is right to refuse: its data was taken away by us
                 surroundings = killed or one.status in self.system.environmental_exits
                 (misfortunes if surroundings else crashes).append(f"{node}: {one.detail}")
         return crashes, misfortunes
+
+    def _exits_without_data(self) -> frozenset[int]:
+        system = self.system
+        return system.exits_without_data if isinstance(system, Administrated) else frozenset()
 
     def collect(self, target: Path, clock: Callable[[], int]) -> list[str]:
         """Fetch every host's log and data below `target`; returns what could not be, and why.
@@ -140,16 +182,32 @@ class Cluster:
                 host_ns = self._agents[node].wall_clock().monotonic_ns
                 zero_ns = (before_ns + clock()) // 2 - host_ns
                 write_json(folder / CLOCK, {"run_ns_at_monotonic_zero": zero_ns})
-                for name in self.system.data_files():
-                    local = folder / name
-                    local.parent.mkdir(parents=True, exist_ok=True)
-                    remote = f"{SYSTEM_HOME}/{name}"
-                    self._remotes[node].download(remote, local, bytes_max=_DATA_BYTES_MAX)
+                for name in self.system.data_folders():
+                    self._fetch_folder(node, name, folder)
             except (HostError, OSError) as error:
                 problems.append(f"{node}: not everything could be fetched: {error}")
 
         self._everywhere(fetch, nodes=[node for node in self.nodes if node in self._remotes])
         return problems
+
+    def _fetch_folder(self, node: str, name: str, folder: Path) -> None:
+        """Fetch the files of a folder; not those of folders in it."""
+        remote = self._remotes[node]
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        listing = [
+            "find",
+            f"{SYSTEM_HOME}/{name}",
+            "-maxdepth",
+            "1",
+            "-type",
+            "f",
+            "-printf",
+            "%f\\n",
+        ]
+        found = remote.check(listing, timeout_s=_COMMAND_TIMEOUT_S).splitlines()
+        for file in sorted(found)[:_DATA_FILES_MAX]:
+            path = f"{SYSTEM_HOME}/{name}/{file}"
+            remote.download(path, folder / name / file, bytes_max=_DATA_BYTES_MAX)
 
     def close(self) -> None:
         """Heal and let go of every host; safe at any time.
@@ -184,6 +242,8 @@ class Cluster:
         remote.check(["rm", "-rf", SYSTEM_HOME, LOG], timeout_s=_COMMAND_TIMEOUT_S)
         for name, path in self.system.files().items():
             remote.upload(path, f"{SYSTEM_HOME}/{name}", mode=0o755)
+        for command in self.system.prepare(node, SYSTEM_HOME):
+            remote.check(command, timeout_s=_COMMAND_TIMEOUT_S)
 
     def _everywhere(
         self, act: Callable[[str], object], *, nodes: Sequence[str] | None = None

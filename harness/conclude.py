@@ -125,6 +125,7 @@ def _document(
         "checks": [one.to_json() for one in checks],
         "operations": _count(history),
         "by_f": _count_by_f(history),
+        "rates": findings.rates,
         "leader_changes": findings.leader_changes,
         "faults": [record.to_json() for record in findings.records],
         "recovery": _recovery(findings),
@@ -212,7 +213,7 @@ def _crashes(findings: Findings) -> list[CheckSummary]:
 
 def _leader_faults(findings: Findings) -> int:
     """Count the faults that took a leader from the others."""
-    names = ("isolate-leader", "kill-leader", "pause-leader")
+    names = ("isolate-leader", "kill-leader", "pause-leader", "remove-leader", "replace-leader")
     return sum(
         1 for record in findings.records if record.fault.name in names and record.struck_leader
     )

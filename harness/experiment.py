@@ -2,9 +2,9 @@
 
 Rules of this file:
 - One clock for everything in the history: nanoseconds since the load began.
-- Faults end before recovery is demanded, and recovery is demanded of every node: a leader, and a
-  read served through each one, within a deadline. A system that does not recover has failed
-  (`liveness`); the evidence is what each node said last.
+- Faults end before recovery is demanded, and recovery is demanded of every node: that it votes, if
+  members were changed, and then that a read is served through it, each within a deadline. A system
+  that does not recover has failed (`liveness`); the evidence is what each node said last.
 - Nothing here decides the outcome: it is collected in `Findings`.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,13 +27,17 @@ from harness.cluster import Cluster
 from harness.errors import HarnessError
 from harness.interpreter import Interpreter
 from harness.journal import Journal
+from harness.nemesis.administration import make_administrative, unable
 from harness.nemesis.conductor import Conductor, FaultRecord
-from harness.nemesis.faults import Crew
+from harness.nemesis.faults import Crew, FaultKind
 from harness.nemesis.kinds import make_kinds
 from harness.nemesis.plan import Plan, make_plan
+from harness.nemesis.roster import Roster
 from harness.observer import Observer
 from harness.progress import Progress
 from harness.spec import Spec
+from harness.systems.administrated import Administrated
+from harness.systems.operator import Operator
 from workloads import register
 from workloads.generator import Invocation
 
@@ -66,6 +71,7 @@ class Findings:
     records: list[FaultRecord] = field(default_factory=list)
     leader_changes: list[dict[str, Any]] = field(default_factory=list)
     recovery: Recovery | None = None
+    rates: dict[str, Any] | None = None
     crashes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -97,6 +103,16 @@ class Experiment:
             clock=self.clock,
         )
         self._crew = Crew(cluster)
+        self._faults_over = threading.Event()
+        self._operator: Operator | None = None
+        if isinstance(cluster.system, Administrated):
+            self._operator = Operator(
+                cluster.system,
+                cluster.nodes,
+                leader=self._observer.leader,
+                stopped=self._faults_over,
+            )
+        self._roster: Roster | None = None
         self._conductor: Conductor | None = None
         self._interpreter: Interpreter | None = None
 
@@ -123,18 +139,21 @@ class Experiment:
             operation_timeout_ns=int(spec.operation_timeout * _NS_PER_S),
             clock=self.clock,
             observe=self._progress.see,
+            seed=spec.seed,
         )
         self._conductor = Conductor(
             plan=self._plan,
-            kinds=make_kinds(self._crew, self._cluster.system),
+            kinds=self._make_kinds(),
             journal=self._journal,
             clock=self.clock,
             leader=self._observer.leader,
             progress=self._progress,
+            absent=self._cluster.absent,
+            stopped=self._faults_over,
         )
         self._findings.records = self._conductor.records
         self._conductor.start()
-        self._interpreter.run(
+        rates = self._interpreter.run(
             register.operations(
                 seed=spec.seed,
                 key_count=spec.keys,
@@ -142,6 +161,7 @@ class Experiment:
                 time_limit_ns=int(spec.time_limit * _NS_PER_S),
             )
         )
+        self._findings.rates = rates.to_json()
 
     def recover(self) -> None:
         """Undo every fault, vouch for the hosts, and only then demand service of every node.
@@ -151,12 +171,15 @@ class Experiment:
         self._heal()
         self._cluster.settle()
         began = time.monotonic()
+        # Members first: a node that is out serves nobody, and that is no fault of the system.
+        out = self._restore_members(self._spec.recovery_timeout)
         waiting = self._serve_everywhere(self._spec.recovery_timeout)
+        problems = [problem for problem in (out, waiting) if problem]
         self._findings.recovery = Recovery(
-            recovered=not waiting,
+            recovered=not problems,
             seconds=round(time.monotonic() - began, 3),
             deadline_s=self._spec.recovery_timeout,
-            detail=waiting or "every node served a read",
+            detail="; ".join(problems) or "every node served a read",
         )
 
     def read_everything(self) -> None:
@@ -173,6 +196,8 @@ class Experiment:
         with ExitStack() as steps:  # the last one pushed goes first, and none keeps another away
             steps.callback(self._journal.close)
             steps.callback(self._crew.close)
+            if self._operator is not None:
+                steps.callback(self._operator.close)
             steps.callback(self._observer.close)
             steps.callback(self._heal)
             self._closed.set()
@@ -198,6 +223,21 @@ class Experiment:
     def _open_client(self, thread: int) -> Any:
         nodes = self._cluster.nodes
         return self._cluster.system.client(nodes[thread % len(nodes)])
+
+    def _make_kinds(self) -> Mapping[str, FaultKind]:
+        kinds = make_kinds(self._crew, self._cluster.system)
+        if self._operator is None:
+            return {**kinds, **unable(f"{self._cluster.system.name} takes no orders of that kind")}
+        self._roster = Roster(self._cluster, self._operator)
+        return {**kinds, **make_administrative(self._crew, self._operator, self._roster)}
+
+    def _restore_members(self, timeout_s: float) -> str:
+        """Bring back whoever the nemesis removed; return who is not back in time, and why."""
+        if self._roster is None or self._operator is None or "member" not in self._spec.nemesis:
+            return ""
+        self._operator.free()
+        out = self._roster.restore(self._operator.deadline(timeout_s))
+        return f"the members were not restored within {timeout_s:g} s: {out}" if out else ""
 
     def _heal(self) -> None:
         if self._conductor is not None:

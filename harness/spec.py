@@ -23,7 +23,9 @@ from harness.errors import UsageError
 
 SYSTEMS = ("raft",)
 WORKLOADS = ("register",)
-FAULTS = ("partition", "kill", "pause", "clock")
+FAULTS = ("partition", "kill", "pause", "clock", "member", "transfer", "snapshot")
+# Of the nodes one may be removed, and then a majority must be left that can lose one more.
+_NODES_MIN_TO_REMOVE = 4
 
 _SEED_BOUND = 2**63
 
@@ -85,6 +87,11 @@ class Spec:
             raise UsageError(
                 f"concurrency is {self.concurrency}, but must be at least nodes ({self.nodes}), "
                 "so that every node has a client"
+            )
+        if "member" in self.nemesis and self.nodes < _NODES_MIN_TO_REMOVE:
+            raise UsageError(
+                f"nodes is {self.nodes}, but the nemesis 'member' needs at least "
+                f"{_NODES_MIN_TO_REMOVE}: it removes one of them and leaves three"
             )
 
     def to_dict(self) -> dict[str, Any]:

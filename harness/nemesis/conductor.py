@@ -1,7 +1,9 @@
 """Carries out a plan: at its time, each fault is applied, later undone, and both are journalled.
 
 Rules of this file:
-- One thread conducts; what happens on several hosts at once happens in the crew's threads.
+- One thread conducts each kind of fault, so that one that takes long (a node that is to be let in)
+  does not hold up another that has to end. Who is struck is decided under one lock. What happens on
+  several hosts at once happens in the crew's threads.
 - Who leads and who is down is looked up when a fault begins. What was decided is in the history:
   the plan says "leader", the event says which node that was.
 - Every fault that began is ended, in time or by `heal`, also when something goes wrong on the way.
@@ -11,14 +13,15 @@ Rules of this file:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from checker.history import NEMESIS, EventType
 from harness.journal import Journal
 from harness.nemesis.faults import Certainty, FaultKind, Report, Reports, overall
-from harness.nemesis.plan import LEADER, Fault, Plan
+from harness.nemesis.plan import ADMINISTRATIVE, LEADER, Fault, Plan
 from harness.progress import Progress
 
 # The longest single wait, so that a stop is heard soon.
@@ -71,7 +74,11 @@ class FaultRecord:
 
 
 class Conductor:
-    """Runs the nemesis of one run. `leader()` says who leads as far as is known now."""
+    """Runs the nemesis of one run. `leader()` says who leads as far as is known now.
+
+    `absent()` names nodes that no fault can strike at the moment. `stopped` is set when the faults
+    are to end: kinds that wait for something wait no longer.
+    """
 
     def __init__(
         self,
@@ -82,39 +89,52 @@ class Conductor:
         clock: Callable[[], int],
         leader: Callable[[], str | None],
         progress: Progress,
+        absent: Callable[[], Collection[str]] = tuple,
+        stopped: threading.Event | None = None,
     ) -> None:
         self._kinds = kinds
         self._journal = journal
         self._clock = clock
         self._leader = leader
         self._progress = progress
-        self._stopped = threading.Event()
+        self._absent = absent
+        self._stopped = stopped or threading.Event()
+        self._lock = threading.Lock()
         self.records = [FaultRecord(fault) for fault in plan.faults]
         self._in_force: list[FaultRecord] = []
-        self._thread = threading.Thread(target=self._conduct, name="nemesis", daemon=True)
+        self._threads = [
+            threading.Thread(
+                target=self._conduct, args=(kind,), name=f"nemesis-{kind}", daemon=True
+            )
+            for kind in sorted({record.fault.kind for record in self.records})
+        ]
         self.error: str | None = None
 
     def start(self) -> None:
         """Begin; the plan's times count from the run's start."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def finish(self, timeout_s: float) -> None:
-        """End the conducting thread, then undo whatever is still in force."""
+        """End the conducting threads, then undo whatever is still in force."""
         self._stopped.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-            if self._thread.is_alive():
-                self._note_error(f"it did not stop within {timeout_s:g} s")
+        deadline = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+                if thread.is_alive():
+                    self._note_error(f"{thread.name} did not stop within {timeout_s:g} s")
         for record in list(self._in_force):
             try:
                 self._end(record)
             except Exception as error:  # noqa: BLE001  (the others must be undone all the same)
                 self._note_error(f"{type(error).__name__}: {error}")
 
-    def _conduct(self) -> None:
+    def _conduct(self, kind: str) -> None:
+        mine = [record for record in self.records if record.fault.kind == kind]
         actions = sorted(
-            [(record.fault.start_ns, 1, record) for record in self.records]
-            + [(record.fault.stop_ns, 0, record) for record in self.records],
+            [(record.fault.start_ns, 1, record) for record in mine]
+            + [(record.fault.stop_ns, 0, record) for record in mine],
             key=lambda action: (*action[:2], action[2].fault.id),
         )
         try:
@@ -129,8 +149,9 @@ class Conductor:
             self._note_error(f"{type(error).__name__}: {error}")
 
     def _note_error(self, what: str) -> None:
-        if self.error is None:
-            self.error = f"the nemesis failed: {what}"
+        with self._lock:
+            if self.error is None:
+                self.error = f"the nemesis failed: {what}"
 
     def _wait_until(self, at_ns: int) -> bool:
         """Wait for a time of the run; False when the run ended before it."""
@@ -141,10 +162,18 @@ class Conductor:
 
     def _begin(self, record: FaultRecord) -> None:
         fault = record.fault
-        record.leader = self._leader()
-        record.targets = self._choose(fault, record.leader)
-        record.start_ns = self._write(EventType.INVOKE, record, "start")
-        self._in_force.append(record)
+        # A fault whose time is over before it could begin: the one before it took too long.
+        over = self._clock() >= fault.stop_ns
+        leader = self._leader()
+        with self._lock:
+            record.leader = leader
+            record.targets = () if over else self._choose(fault, leader)
+            self._in_force.append(record)
+        try:
+            record.start_ns = self._write(EventType.INVOKE, record, "start")
+        except BaseException:
+            self._leave(record)
+            raise
         where = ",".join(record.targets)
         self._progress.fault_began(fault.id, f"{fault.kind}:{fault.name}({where})")
         if record.targets:
@@ -152,7 +181,8 @@ class Conductor:
             record.begun = {"*": Report(Certainty.INDETERMINATE, "was being applied")}
             record.begun = self._kinds[fault.kind].start(fault, record.targets)
         else:
-            record.begun = {"*": Report(Certainty.SKIPPED, "no node was fit to be struck")}
+            why = "the one before it was not over" if over else "no node was fit to be struck"
+            record.begun = {"*": Report(Certainty.SKIPPED, why)}
         self._write(EventType.INFO, record, "start", record.begun)
 
     def _end(self, record: FaultRecord) -> None:
@@ -163,9 +193,13 @@ class Conductor:
             # Whether or not it could be journalled: a full disk must not leave hosts struck.
             if record.targets:
                 record.ended = self._kinds[fault.kind].stop(fault, record.targets)
-            self._in_force.remove(record)
+            self._leave(record)
             self._progress.fault_ended(fault.id)
         record.stop_ns = self._write(EventType.INFO, record, "stop", record.ended)
+
+    def _leave(self, record: FaultRecord) -> None:
+        with self._lock:
+            self._in_force.remove(record)
 
     def _choose(self, fault: Fault, leader: str | None) -> tuple[str, ...]:
         """Turn symbolic targets into nodes, and pass over nodes that another fault holds down."""
@@ -174,6 +208,8 @@ class Conductor:
         wanted = [leader if name == LEADER else name for name in fault.targets]
         taken: list[str] = []
         down = self._down()
+        if fault.kind == "transfer" and leader is not None:
+            down.add(leader)  # it is to go to somebody else
         for name in [*wanted, *fault.fallback]:
             if len(taken) == len(fault.targets):
                 break
@@ -182,13 +218,13 @@ class Conductor:
         return tuple(taken)
 
     def _down(self) -> set[str]:
-        """Return the nodes that a fault in force has killed or paused."""
+        """Return the nodes that a fault in force has killed or paused, or that are absent."""
         return {
             node
             for record in self._in_force
             if record.fault.kind in ("kill", "pause")
             for node in record.targets
-        }
+        } | set(self._absent())
 
     def _write(
         self, kind: EventType, record: FaultRecord, phase: str, reports: Reports | None = None
@@ -211,9 +247,13 @@ class Conductor:
 
 
 def evidence_by_name(records: Sequence[FaultRecord]) -> dict[tuple[str, str], list[str]]:
-    """Return what is known of each planned (kind, name), one entry each time it was planned."""
+    """Return what is known of each planned (kind, name), one entry each time it was planned.
+
+    Where the system itself has to agree, the kind as a whole counts, under the name ``*``.
+    """
     seen: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        name = (record.fault.kind, record.fault.name)
+        whole = record.fault.kind in ADMINISTRATIVE
+        name = (record.fault.kind, "*" if whole else record.fault.name)
         seen.setdefault(name, []).append(record.certainty.value)
     return seen

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from harness.cluster import Cluster
 from harness.errors import HostError
-from harness.nemesis.plan import Fault
+from harness.nemesis.plan import VARIANTS, Fault
 from harness.remote.agent_client import Agent
 
 
@@ -68,7 +68,9 @@ class Crew:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self._pool = ThreadPoolExecutor(len(cluster.nodes), thread_name_prefix="nemesis")
+        # Kinds of fault act at the same time: none may wait for another's commands.
+        workers = len(cluster.nodes) * len(VARIANTS)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="nemesis")
 
     def on(self, nodes: Sequence[str], act: Callable[[str, Agent], Report]) -> dict[str, Report]:
         """Run `act` for each node's agent at once; a host that fails is `indeterminate`."""

@@ -28,7 +28,14 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
     "kill": ("kill-leader", "kill-one"),
     "pause": ("pause-leader", "pause-one"),
     "clock": ("bump", "strobe", "rate"),
+    "member": ("remove-leader", "replace-one", "remove-one", "replace-leader"),
+    "transfer": ("to-another", "there-and-back"),
+    "snapshot": ("on-leader", "on-all", "on-one"),
 }
+
+# Kinds that the system itself has to carry out: it may well refuse while it has no quorum, so that
+# one of them may be impossible without anything being wrong.
+ADMINISTRATIVE: Final = ("member", "transfer", "snapshot")
 
 # The most that a kind's first interval is shifted, in intervals: never a whole one, so that a run
 # of n intervals has at least n - 1 faults of each kind.
@@ -130,6 +137,8 @@ def _fault(
     if kind == "clock":
         targets = tuple(fallback[: random.randint((len(nodes) + 1) // 2, len(nodes))])
         parameters = _clock_parameters(name, random, (stop_ns - start_ns))
+    elif name == "on-all":
+        targets = tuple(nodes)
     elif name in ("halves", "majorities-ring"):
         targets = tuple(nodes)
         parameters = {"shuffle": random.getrandbits(32)}

@@ -33,6 +33,8 @@ from urllib3.exceptions import (
 from checker.history import EventType
 from harness.client import Client, Completion
 from harness.errors import HarnessError, UsageError
+from harness.systems import raft_admin
+from harness.systems.administrated import Members, Reply
 from harness.systems.system import Status
 from workloads.generator import Invocation
 
@@ -42,15 +44,30 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PEER_PORT: Final = 7000
 CLIENT_PORT: Final = 7001
 
+# A run writes some thousands of entries: few enough that snapshots are taken and sent in each.
+SNAPSHOT_ENTRIES: Final = 1000
+
 # Error code -> certainly had no effect. The node's codes are those of node/PROTOCOL.md (a test
 # compares the tables); the last four are seen by the client itself.
 ERRORS: Final[Mapping[str, bool]] = {
     "bad-request": True,
+    "not-authorised": True,
     "not-found": True,
+    "unknown-member": True,
+    "wrong-type": True,
+    "out-of-range": True,
+    "empty": True,
+    "held": True,
+    "not-held": True,
+    "session-full": True,
+    "session-stale": False,
+    "session-expired": False,
+    "change-in-progress": True,
     "precondition-failed": True,
     "too-large": True,
     "no-leader": True,
     "not-leader": True,
+    "transferring": True,
     "overloaded": True,
     "shutting-down": True,
     "not-committed": True,
@@ -190,35 +207,56 @@ class RaftSystem:
         """Return the one archive that a node is."""
         return {"node.pyz": self.archive}
 
-    def data_files(self) -> Sequence[str]:
-        """Return the write-ahead log: it is all that a node keeps."""
-        return ("data/wal",)
+    def data_folders(self) -> Sequence[str]:
+        """Return the data directory: identity, log and snapshots."""
+        return ("data",)
+
+    def prepare(self, node: str, home: str) -> list[list[str]]:
+        """Return the command that makes the data directory: a node that lost it does not start."""
+        return [[*self._init(node, home), *self._places(*self.addresses)]]
+
+    def prepare_to_join(self, node: str, home: str) -> list[list[str]]:
+        """Return the command that makes a node of a cluster that exists, of another incarnation."""
+        return [[*self._init(node, home), "--join", *self._places(node)]]
+
+    def _init(self, node: str, home: str) -> list[str]:
+        whose = ["--data", f"{home}/data", "--name", node, "--cluster", "splitbrain"]
+        return [*_program(home), "init", *whose]
+
+    def _places(self, *nodes: str) -> list[str]:
+        places: list[str] = []
+        for node in nodes:
+            places += ["--peer", f"{node}={self._address(node, PEER_PORT)}"]
+            places += ["--client", f"{node}={self._address(node, CLIENT_PORT)}"]
+        return places
+
+    def _address(self, node: str, port: int) -> str:
+        return f"{self.addresses[node]}:{port}"
 
     def command(self, node: str, home: str) -> list[str]:
         """Return the command of node/PROTOCOL.md, "Starting a node"."""
-        members: list[str] = []
-        for name, address in self.addresses.items():
-            members += ["--peer", f"{name}={address}:{PEER_PORT}"]
-            members += ["--client", f"{name}={address}:{CLIENT_PORT}"]
         # The node gives up before its client does, so that clients hear what became of it.
         request_timeout_ms = int(self.operation_timeout_s * 800)
         return [
-            "python3",
-            "-I",
-            f"{home}/node.pyz",
-            "--name",
-            node,
+            *_program(home),
+            "run",
             "--data",
             f"{home}/data",
-            *members,
             "--request-timeout-ms",
             str(request_timeout_ms),
+            "--snapshot-entries",
+            str(SNAPSHOT_ENTRIES),
         ]
 
     @property
     def environmental_exits(self) -> frozenset[int]:
         """Bad arguments, a disk that refuses, an address in use (node/PROTOCOL.md)."""
         return frozenset({2, 4, 5})
+
+    @property
+    def exits_without_data(self) -> frozenset[int]:
+        """No identity where the data should be (node/PROTOCOL.md)."""
+        return frozenset({6})
 
     def client(self, node: str, *, timeout_s: float | None = None) -> Client:
         """Return a client of one node."""
@@ -249,8 +287,53 @@ class RaftSystem:
         except (requests.RequestException, ValueError, KeyError, TypeError):
             return None
 
+    def members(self, node: str, timeout_s: float) -> Members | None:
+        """Ask /v1/members once."""
+        try:
+            response = _status_session().get(
+                f"{self._url(node)}/v1/members", timeout=timeout_s, allow_redirects=False
+            )
+            return raft_admin.members_of(response.json())
+        except (requests.RequestException, ValueError):
+            return None
+
+    def add_member(self, via: str, node: str, timeout_s: float) -> Reply:
+        """Ask for a learner that is to become a voter."""
+        peer, client = self._address(node, PEER_PORT), self._address(node, CLIENT_PORT)
+        body = {"op": "add_member", "name": node, "peer": peer, "client": client}
+        return self._administrate(via, body, timeout_s)
+
+    def remove_member(self, via: str, node: str, timeout_s: float) -> Reply:
+        """Ask for a configuration without a member."""
+        return self._administrate(via, {"op": "remove_member", "name": node}, timeout_s)
+
+    def transfer(self, via: str, to: str, timeout_s: float) -> Reply:
+        """Ask for another leader."""
+        return self._administrate(via, {"op": "transfer", "to": to}, timeout_s)
+
+    def snapshot(self, via: str, timeout_s: float) -> Reply:
+        """Ask for a snapshot."""
+        return self._administrate(via, {"op": "snapshot"}, timeout_s)
+
+    def _administrate(self, via: str, body: Mapping[str, str], timeout_s: float) -> Reply:
+        connect_s = min(_CONNECT_S_MAX, timeout_s / 2)
+        try:
+            response = _status_session().post(
+                f"{self._url(via)}/v1/admin",
+                json=body,
+                timeout=(connect_s, timeout_s - connect_s),
+                allow_redirects=False,
+            )
+            return raft_admin.reply_of(response.status_code, response.content)
+        except (requests.RequestException, HTTPError) as error:
+            return raft_admin.reply_of_failure(_code_of(error))
+
     def _url(self, node: str) -> str:
-        return f"http://{self.addresses[node]}:{CLIENT_PORT}"
+        return f"http://{self._address(node, CLIENT_PORT)}"
+
+
+def _program(home: str) -> list[str]:
+    return ["python3", "-I", f"{home}/node.pyz"]
 
 
 _local = threading.local()

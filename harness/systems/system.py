@@ -52,9 +52,14 @@ class System(Protocol):
         """Return what to upload to every host: path below the system's folder -> local file."""
         ...
 
-    def data_files(self) -> Sequence[str]:
-        """Return which files below the system's folder hold its data, for whoever looks into a
+    def data_folders(self) -> Sequence[str]:
+        """Return which folders below the system's folder hold its data, for whoever looks into a
         violation."""
+        ...
+
+    def prepare(self, node: str, home: str) -> Sequence[Sequence[str]]:
+        """Return the commands, each an argument vector, that run on a host once, after the files
+        are there and before the first start. A restart does not repeat them."""
         ...
 
     def command(self, node: str, home: str) -> list[str]:

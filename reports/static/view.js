@@ -54,17 +54,19 @@ const view = {
   },
 };
 
+/* Every kind of fault has a colour of its own name in base.css. */
+const KINDS = ["partition", "kill", "pause", "clock", "member", "transfer", "snapshot"];
 let palette = {};
 
 function readPalette() {
   const style = getComputedStyle(document.documentElement);
   palette = {};
   const names = ["ground", "surface", "sunken", "text", "muted", "line", "line-strong", "accent", "bad", "good",
-    "ok", "fail", "info", "partition", "kill", "pause", "clock", "other", "band-alpha"];
+    "ok", "fail", "info", "other", "band-alpha", ...KINDS];
   for (const name of names) palette[name] = style.getPropertyValue(`--${name}`).trim();
 }
 
-const kindColour = (kind) => (["partition", "kill", "pause", "clock"].includes(kind) ? palette[kind] : palette.other);
+const kindColour = (kind) => (KINDS.includes(kind) ? palette[kind] : palette.other);
 
 /* Nodes by colour and by shape: never by colour alone. */
 const SHAPES = ["circle", "square", "triangle", "diamond", "cross"];

@@ -1,5 +1,6 @@
 """The conductor, with faults that only write down what was asked of them."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,11 @@ class Notebook:
     begun: Certainty = Certainty.INDETERMINATE
     ended: Certainty = Certainty.INSTALLED
     fails: bool = False
+    takes_s: float = 0.0
 
     def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
         self.log.append(("start", fault.id, tuple(targets)))
+        time.sleep(self.takes_s)
         if self.fails:
             raise RuntimeError("the agent speaks in riddles")
         return {node: Report(self.begun, "began") for node in targets}
@@ -56,6 +59,9 @@ class Stage:
     def __init__(self, tmp_path: Path) -> None:
         self.journal = Journal(tmp_path / "history.jsonl")
         self.kind = Notebook()
+        self.slow = Notebook(takes_s=0.25)
+        self.absent: set[str] = set()
+        self.stopped = threading.Event()
         self.leader: str | None = "n2"
         self.progress = Progress(shown=False)
 
@@ -63,11 +69,18 @@ class Stage:
         began_ns = time.monotonic_ns()
         conductor = Conductor(
             plan=Plan(seed=0, faults=faults),
-            kinds={"kill": self.kind, "partition": self.kind},
+            kinds={
+                "kill": self.kind,
+                "partition": self.kind,
+                "member": self.slow,
+                "transfer": self.kind,
+            },
             journal=self.journal,
             clock=lambda: time.monotonic_ns() - began_ns,
             leader=lambda: self.leader,
             progress=self.progress,
+            absent=lambda: self.absent,
+            stopped=self.stopped,
         )
         conductor.start()
         time.sleep(for_ms / 1000)
@@ -128,6 +141,49 @@ def test_a_node_that_is_down_already_is_passed_over(stage: Stage) -> None:
     conductor = stage.conduct(fault(0, 0, 100, LEADER), fault(1, 20, 60, LEADER), for_ms=300)
     assert [record.targets for record in conductor.records] == [("n2",), ("n1",)]
     assert [record.struck_leader for record in conductor.records] == [True, False]
+
+
+def test_a_kind_that_takes_long_does_not_hold_up_the_others(stage: Stage) -> None:
+    slow, quick = fault(0, 0, 300, "n1", kind="member"), fault(1, 20, 60, "n3")
+    conductor = stage.conduct(slow, quick, for_ms=600)
+    assert [entry[0] for entry in stage.kind.log] == ["start", "stop"]
+    by_id = {record.fault.id: record for record in conductor.records}
+    assert (by_id[1].stop_ns or 0) < 200 * MS, "it waited for the other kind"
+
+
+def test_a_fault_whose_time_is_over_before_it_can_begin_is_skipped(stage: Stage) -> None:
+    late = fault(1, 60, 100, "n1", kind="member")
+    conductor = stage.conduct(fault(0, 0, 50, "n1", kind="member"), late, for_ms=700)
+    record = conductor.records[1]
+    assert (record.targets, record.certainty) == ((), Certainty.SKIPPED)
+    assert "not over" in str(record.to_json()["detail"])
+
+
+def test_nodes_that_are_absent_are_passed_over(stage: Stage) -> None:
+    stage.absent = {"n1", "n2"}
+    assert stage.conduct(fault(0, 0, 20, LEADER), for_ms=200).records[0].targets == ("n3",)
+
+
+def test_a_transfer_goes_to_somebody_else_than_the_leader(stage: Stage) -> None:
+    record = stage.conduct(fault(0, 0, 20, "n2", kind="transfer"), for_ms=200).records[0]
+    assert record.targets == ("n1",)
+
+
+def test_whoever_waits_for_something_hears_of_the_end(stage: Stage) -> None:
+    conductor = stage.conduct(fault(0, 0, 60_000, "n1"), for_ms=50, finish=False)
+    assert not stage.stopped.is_set()
+    conductor.finish(timeout_s=5)
+    assert stage.stopped.is_set()
+
+
+def test_of_a_kind_that_the_system_carries_out_one_that_worked_is_enough(stage: Stage) -> None:
+    stage.slow = Notebook(begun=Certainty.SKIPPED, ended=Certainty.INDETERMINATE)
+    faults = (fault(0, 0, 20, "n1", kind="member"), fault(1, 0, 20, "n1", kind="transfer"))
+    conductor = stage.conduct(*faults, for_ms=200)
+    assert evidence_by_name(conductor.records) == {
+        ("member", "*"): ["skipped"],
+        ("transfer", "*"): ["installed"],
+    }
 
 
 def test_a_fault_that_strikes_nobody_is_skipped_and_says_so(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,35 @@ def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(tmp_path:
     assert main(["check", str(result.path)]) == 0
 
 
+def test_members_go_and_come_back_as_new_nodes_leaders_move_and_snapshots_are_taken(
+    tmp_path: Path,
+) -> None:
+    spec = Spec(
+        nemesis=("member", "transfer", "snapshot"),
+        time_limit=21,
+        nemesis_interval=5,
+        seed=3,
+        lab=LAB,
+        store=str(tmp_path),
+    )
+    result = run(spec)
+    assert result.outcome is Outcome.PASS, result.reasons
+    installed = [fault for fault in result.document["faults"] if fault["evidence"] == "installed"]
+    assert {fault["kind"] for fault in installed} == set(spec.nemesis)
+    everyone = ["n1", "n2", "n3", "n4", "n5"]
+    removed = {fault["targets"][0] for fault in installed if fault["kind"] == "member"}
+    for node in everyone:
+        log = (result.path / "hosts" / node / "system.log").read_text()
+        # Who is made anew knows no members at first; in the end all know everybody.
+        assert (" voters= " in log) == (node in removed), node
+        seen = re.findall(r" voters=(\S*)( and \S+)?( learners=\S+)? commit=", log)
+        assert seen[-1] == (",".join(everyone), "", ""), node
+    assert len(result.document["leader_changes"]) > 1
+    page = (result.path / "report.html").read_text()
+    for kind in spec.nemesis:
+        assert f'"kind":"{kind}"' in page, "a band of the timeline"
+
+
 def test_reads_that_skip_read_index_are_caught(tmp_path: Path) -> None:
     """One seed in ten may miss it (docs/results.md): two in a row would be news."""
     for seed in (1, 2):
@@ -91,7 +121,13 @@ def test_reads_that_skip_read_index_are_caught(tmp_path: Path) -> None:
     assert check["name"] == "linearizable"
     assert 1 <= len(check["counterexample"]["operations"]) <= 20
     for node in ("n1", "n2", "n3", "n4", "n5"):
-        assert (result.path / "hosts" / node / "data" / "wal").stat().st_size > 0
+        kept = {
+            path.name: path.stat().st_size
+            for path in (result.path / "hosts" / node / "data").iterdir()
+        }
+        assert kept["identity"] > 0
+        assert all(size > 0 for name, size in kept.items() if name.startswith("wal-"))
+        assert [name for name in kept if name.startswith("wal-")]
     assert main(["check", str(result.path)]) == 1
 
 

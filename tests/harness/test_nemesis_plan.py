@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.nemesis import grudges
-from harness.nemesis.plan import LEADER, VARIANTS, Plan, make_plan
+from harness.nemesis.plan import ADMINISTRATIVE, LEADER, VARIANTS, Plan, make_plan
+from harness.spec import FAULTS
 
 SECOND = 1_000_000_000
 NODES = ("n1", "n2", "n3", "n4", "n5")
-KINDS = ("partition", "kill", "pause", "clock")
+KINDS = ("partition", "kill", "pause", "clock", "member", "transfer", "snapshot")
 
 clusters = st.integers(min_value=1, max_value=9).map(
     lambda count: tuple(f"n{number}" for number in range(1, count + 1))
@@ -71,6 +72,25 @@ def test_seeds_differ_and_a_kind_does_not_shift_another() -> None:
         ]
 
     assert clocks(alone) == clocks(plan(1))
+
+
+def test_every_kind_of_the_spec_has_variants_and_the_other_way_round() -> None:
+    assert tuple(VARIANTS) == FAULTS
+    assert set(ADMINISTRATIVE) < set(VARIANTS)
+
+
+@given(seed=st.integers(min_value=0, max_value=2**63))
+def test_operators_faults_strike_one_node_but_for_snapshots_everywhere(seed: int) -> None:
+    for fault in plan(seed).faults:
+        if fault.kind not in ADMINISTRATIVE:
+            continue
+        if fault.name == "on-all":
+            assert fault.targets == NODES
+        elif fault.name.endswith("-leader"):
+            assert fault.targets == (LEADER,)
+        else:
+            assert len(fault.targets) == 1
+            assert fault.targets[0] in NODES
 
 
 def test_a_run_shorter_than_its_interval_has_no_faults() -> None:

@@ -16,7 +16,7 @@ specs = st.builds(
     nemesis=st.sets(st.sampled_from(FAULTS)).map(
         lambda chosen: tuple(fault for fault in FAULTS if fault in chosen)
     ),
-    nodes=st.integers(1, 7),
+    nodes=st.integers(4, 7),
     concurrency=st.integers(7, 50),
     rate=st.floats(1, 1000),
     time_limit=st.floats(1, 1000),
@@ -46,6 +46,10 @@ def test_toml_round_trip(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -
         ({"seed": True}, "seed is True"),
         ({"colour": "red"}, "unknown option 'colour'; known are: system, workload"),
         ({"nodes": 5, "concurrency": 3}, "concurrency is 3, but must be at least nodes"),
+        (
+            {"nemesis": "member", "nodes": 3},
+            "nodes is 3, but the nemesis 'member' needs at least 4",
+        ),
         ({"nemesis": 4}, "nemesis is 4, but must be a list of names"),
         ({"rate": float("nan")}, "rate is nan"),
     ],

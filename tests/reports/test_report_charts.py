@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.spec import FAULTS
 from reports import charts, timeline, words
 from reports.load import load
 
@@ -192,6 +194,18 @@ def test_a_planned_fault_has_no_band(runs: Folder) -> None:
     assert planned
     assert drawn == set(run.faults["id"]) - planned
     assert all(band["start_us"] <= band["stop_us"] for band in timeline.bands(run))
+
+
+def test_every_kind_of_fault_has_a_colour_of_its_own_by_day_and_by_night() -> None:
+    static = Path(timeline.__file__).parent / "static"
+    style = (static / "base.css").read_text(encoding="utf-8")
+    listed = re.search(
+        r"const KINDS = (\[.*?\]);", (static / "view.js").read_text(encoding="utf-8")
+    )
+    assert listed is not None
+    assert tuple(json.loads(listed[1])) == FAULTS
+    for kind in FAULTS:
+        assert style.count(f"--{kind}: #") == 2, kind
 
 
 def test_ten_thousand_operations_stay_small(runs: Folder) -> None:
