@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test fuzz nightly bench-check bench-node lint format clean
+.PHONY: help setup demo test fuzz nightly bench-check bench-node bench-harness lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,9 +36,10 @@ test: setup lint ## every test (as root also those in the lab)
 fuzz: setup ## the checker against trying all orders, five minutes
 	@$(BIN)/python tools/fuzz_checker.py --seconds 300 --jobs 2
 
-nightly: setup ## what takes longer: the long fuzz of the checker, properties with many examples, the table
-	@$(BIN)/python tools/fuzz_checker.py --seconds 1800 --jobs 2
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest tests/checker --timeout 1800
+nightly: setup ## what takes longer: fuzz, properties with many examples, thousands of simulated runs, tables
+	@$(BIN)/python tools/fuzz_checker.py --seconds 3600 --jobs 2
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest tests/checker tests/node --timeout 1800
+	@$(BIN)/python -m harness.sim 1000 6000
 	@$(BIN)/python tools/mutate_checker.py --sample 200
 	@$(BIN)/python tools/bench_check.py
 
@@ -47,6 +48,9 @@ bench-check: setup ## the checker's table: times, memory, ratios (about 10 minut
 
 bench-node: setup ## our node beside etcd and PySyncObj (about 25 minutes; needs apt-get install etcd-server)
 	@$(BIN)/python tools/bench_node.py all --output store/bench-node.md
+
+bench-harness: setup ## the interpreter: operations a second, ratio to a plain loop, rates kept
+	@$(BIN)/python tools/bench_harness.py
 
 clean: ## remove what the tools left here (never store/)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
