@@ -195,18 +195,21 @@ def _recovered(options: Options, data: Data, now_ns: int) -> tuple[Raft, StateMa
             assert recovered.image is not None
             state = StateMachine.from_image(recovered.image)
             configuration = configuration_from_text(recovered.snapshot.configuration)
+        log_ = RaftLog(
+            recovered.entries, recovered.base_index, recovered.base_term, configuration
+        )  # fmt: skip
     except ValueError as error:
-        raise Ending(EXIT_DAMAGED, f"{options.data}: the snapshot is none: {error}") from None
+        raise Ending(
+            EXIT_DAMAGED, f"{options.data}: checksums right, content wrong: {error}"
+        ) from None
     core = Raft(
         name=data.identity.name,
         settings=options.settings,
         random=_stream(options, data.identity.name, "election"),
         hard_state=recovered.hard_state,
-        log=RaftLog(
-            recovered.entries, recovered.base_index, recovered.base_term, configuration
-        ),
+        log=log_,
         now_ns=now_ns,
-    )  # fmt: skip
+    )
     return core, state
 
 

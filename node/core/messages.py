@@ -281,14 +281,10 @@ def decode_entries(value: Json) -> tuple[Entry, ...]:
 
 
 def _payload(data: str, kind: Json = COMMAND) -> tuple[str, str]:
-    """Data and kind of an entry; a configuration must be one."""
-    if kind == CONFIGURATION:
-        return configuration(data), CONFIGURATION
-    if kind == NOOP and data == "":
-        return "", NOOP
-    if kind != COMMAND:
+    """Data and kind of an entry. What the data mean is not looked at here."""
+    if kind not in (COMMAND, NOOP, CONFIGURATION):
         raise Malformed(f"no such kind of entry: {kind!r:.60}")
-    return data, COMMAND
+    return data, str(kind)
 
 
 def configuration(value: Json) -> str:
@@ -374,6 +370,11 @@ def _check_append(message: AppendRequest) -> None:
     if message.prev_term > message.term:
         raise Malformed("the previous entry is newer than the message")
     if message.entries:
+        for entry in message.entries:
+            if entry.kind == CONFIGURATION:
+                configuration(entry.data)
+            elif entry.kind == NOOP and entry.data:
+                raise Malformed("a no-op that says something")
         if message.entries[0].index != message.prev_index + 1:
             raise Malformed("the entries do not follow prev_index")
         if message.entries[0].term < message.prev_term or message.entries[-1].term > message.term:

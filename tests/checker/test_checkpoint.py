@@ -87,7 +87,7 @@ class TestGoingOn:
         raced.clear()
         results = []
         for _ in range(20):
-            results.append(run(few_values(), path, seconds=24))
+            results.append(run(few_values(), path, seconds=30))
             if results[-1].verdict is not Verdict.UNKNOWN:
                 break
         assert len(results) > 2

@@ -23,7 +23,7 @@ CAUGHT: dict[str, tuple[int, str]] = {
     "no-term-fence-on-append": (12, "invariant G8"),
     "quorum-one-short": (1, "invariant G5"),
     "quorum-not-sorted": (1, "invariant G5"),
-    "learners-count": (6, "invariant G5"),
+    "learners-count": (7, "invariant G5"),
     "commit-old-term": (7, "invariant G13"),
     "heartbeat-commit-not-clamped": (7, "invariant G4"),
     "unconditional-truncation": (1, "invariant G6"),
