@@ -96,6 +96,11 @@ class Snapshots:
         index = state.applied_index
         if self._saving or self._adopting or index < self._core.log.base_index or index == 0:
             return False
+        newest = self._disk.snapshot()
+        if newest is not None and newest.meta.index > index:
+            return (
+                False  # one that was adopted, and that the core refused since the term had changed
+            )
         self._saving = True
         configuration = self._core.log.configuration_at(index).to_text()
         meta = SnapshotMeta(index, state.applied_term, configuration, 0, 0)

@@ -47,6 +47,19 @@ def test_a_snapshot_is_taken_when_due_and_the_log_cut_once_it_is_durable() -> No
     assert driven.replica.status().snapshot_index == 13
 
 
+def test_no_snapshot_is_taken_behind_one_that_is_durable() -> None:
+    """It came from a leader of a term that was over when it was durable, so the core refused it."""
+    driven = Driven(entries=5)
+    ahead, image, _ = image_of(40)
+    driven.fakes.reader = Reader(ahead, image)  # type: ignore[assignment]
+    for number in range(20):
+        driven.write("k", str(number))
+    assert driven.fakes.saved == []
+    for number in range(30):
+        driven.write("k", str(number))
+    assert [meta.index >= 40 for meta, _, _ in driven.fakes.saved] == [True]
+
+
 def test_no_snapshot_is_taken_where_none_is_wanted() -> None:
     driven = Driven(entries=0)
     for number in range(30):
