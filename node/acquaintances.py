@@ -15,6 +15,9 @@ from node.core.raft import Raft
 from node.storage.files import Directory
 from node.storage.identity import forget_peer, known_peers, remember_peer
 
+REFUSED_MAX = 1000
+"""So many are complained of; who knows the secret could make up any number."""
+
 
 class Acquaintances:
     """The other nodes, as this one has met them."""
@@ -24,6 +27,7 @@ class Acquaintances:
         self._core = core
         self._event = event
         self._known = known_peers(directory)
+        self._refused: set[tuple[str, int]] = set()
 
     def admit(self, name: str, incarnation: int) -> bool:
         """May a node of that name and incarnation take part?"""
@@ -45,15 +49,21 @@ class Acquaintances:
             known = self._latest(name, incarnation)
         if known is not None:
             if is_member or not settled:
-                self._event(
-                    f"{name} came back without its data (incarnation {incarnation}, known is"
-                    f" {known}): remove the member and add it again"
-                )
+                self._complain(name, incarnation, known)
                 return False
             forget_peer(self._directory, key)
         remember_peer(self._directory, key, incarnation)
         self._known[key] = incarnation
         return True
+
+    def _complain(self, name: str, incarnation: int, known: int) -> None:
+        """Say it once of each: whoever is refused tries again many times a second."""
+        if (name, incarnation) not in self._refused and len(self._refused) < REFUSED_MAX:
+            self._refused.add((name, incarnation))
+            self._event(
+                f"{name} came back without its data (incarnation {incarnation}, known is"
+                f" {known}): remove the member and add it again"
+            )
 
     def _latest(self, name: str, incarnation: int) -> int | None:
         """An incarnation that a member of that name had; None if it had this one, or none did."""

@@ -55,6 +55,9 @@ class Administration:
         elif core.role is not Role.LEADER and core.leader == target:
             self._transfer = None
             waiter.answer(Answer("", json.dumps(target), core.commit_index, core.term, core.name))
+        elif core.role is not Role.LEADER and core.leader is not None:
+            self._transfer = None
+            waiter.answer(failed("not-leader", core.name))  # somebody else was elected
         elif core.role is Role.LEADER and not core.is_transferring:
             self._transfer = None
             waiter.answer(failed("transferring", core.name))

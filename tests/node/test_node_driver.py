@@ -395,6 +395,15 @@ def test_handing_over_refuses_writes_meanwhile_and_says_how_it_ended() -> None:
     assert core.role is Role.FOLLOWER
 
 
+def test_a_hand_over_that_somebody_else_wins_is_answered_at_once() -> None:
+    driven = Driven()
+    driven.ask("transfer", to="b")
+    core = driven.replica.core
+    driven.replica.receive("c", encode(Heartbeat("c", "a", core.term + 1, 0, 1)))
+    driven.pump()
+    assert driven.last_answer()[0] == "not-leader"
+
+
 def test_a_hand_over_that_does_not_come_about_ends_and_writes_go_on() -> None:
     driven = Driven()
     driven.ask("transfer", to="b")

@@ -115,6 +115,25 @@ def test_a_majority_of_votes_wins(size: int, votes: dict[str, bool], role: Role)
     # Reference: section 5.2
 
 
+def test_a_vote_of_an_earlier_candidacy_counts_for_nothing() -> None:
+    raft = server(members="abc")
+    advance(raft, 1000)
+    take(raft)
+    raft.step(PreVoteReply("b", "a", 1, granted=True))
+    take(raft)
+    assert (role_of(raft), raft.term) == (Role.CANDIDATE, 1)
+    advance(raft, 1100)
+    take(raft)
+    raft.step(PreVoteReply("b", "a", 2, granted=True))
+    take(raft)
+    assert (role_of(raft), raft.term) == (Role.CANDIDATE, 2)
+    raft.step(VoteReply("b", "a", 1, granted=True))  # it was under way all the time
+    assert role_of(raft) is Role.CANDIDATE
+    raft.step(VoteReply("b", "a", 2, granted=True))
+    assert role_of(raft) is Role.LEADER
+    # Reference: section 5.2 ("for the same term")
+
+
 def test_each_server_votes_for_one_candidate_a_term_first_come_first_served() -> None:
     raft = server(term=1)
     raft.step(VoteRequest("b", "a", 2, 0, 0))
