@@ -39,6 +39,7 @@ class Faults:
             "depose": self._depose,
             "isolate": self._isolate,
             "freeze": self._freeze,
+            "unheard": self._unheard,
             "forget": self._forget,
             "hand-over": self._hand_over,
             "halves": self._halves,
@@ -76,6 +77,7 @@ class Faults:
         cluster = self._cluster
         self._stopped = True
         self._cut(set())
+        cluster.network.traps.clear()
         for link in cluster.network.links():
             cluster.network.release(link, lost=False)
         weather = cluster.network.weather
@@ -84,6 +86,7 @@ class Faults:
         for node in cluster.nodes.values():
             node.directory.crash_at = None
             node.slow_disk = 1
+            node.spread = 1
             if node.process.paused:
                 node.process.resume()
             self._release(node)
@@ -196,12 +199,25 @@ class Faults:
         self._after(200, 500, back)
 
     def _freeze(self, node: SimNode) -> None:
-        """The leader is stopped for long; what is asked of it waits in its sockets."""
+        """The leader is stopped for long, the answers to its heartbeats wait in its sockets."""
         node = self._leader_or(node)
-        if node.process.up and not node.process.paused:
-            node.process.pause()
-            self._clients.burst(node.name, 3 * self._timeout_ns)
-            self._after(150, 450, partial(self._resume, node, node.process.life))
+        life = node.process.life
+
+        def freeze() -> None:
+            if not self._stopped and node.process.life == life and not node.process.paused:
+                node.process.pause()
+                self._clients.burst(node.name, 3 * self._timeout_ns)
+                self._after(150, 450, partial(self._resume, node, life))
+
+        self._cluster.network.traps[node.name, "heartbeat"] = freeze
+
+    def _unheard(self, node: SimNode) -> None:
+        """What the leader says is lost, and it hears what others said before."""
+        leader = self._leader_or(node)
+        self._apart([leader.name], ways=1)
+        self._clients.burst(leader.name, 2 * self._timeout_ns)
+        self._clients.burst(leader.name, 2 * self._timeout_ns)
+        self._clients.burst(self._other(leader).name, 2 * self._timeout_ns)
 
     def _forget(self, node: SimNode) -> None:
         """One follower misses the leader, the others restart, and then the leader is alone."""
@@ -215,7 +231,8 @@ class Faults:
                 return
             for other in self._cluster.running():
                 if other not in (leader, misses):
-                    self._end(other, other.kill)
+                    other.kill()
+                    self._after(1, 5, partial(self._start, other))
             self._apart([leader.name])
             self._clients.burst(leader.name, self._timeout_ns)
             self._clients.burst(misses.name, self._timeout_ns)
@@ -223,19 +240,19 @@ class Faults:
         self._after(120, 250, restart)
 
     def _hand_over(self, node: SimNode) -> None:
-        """The leader is asked to hand over, and is cut off when it has."""
+        """The leader hands over, and is cut off right then."""
         leader = self._leader_or(node)
         other = self._other(leader)
-        self._operator.request("transfer", other.name)
 
         def alone() -> None:
             if self._stopped:
                 return
             self._apart([leader.name])
-            self._clients.burst(leader.name, self._timeout_ns // 2)
+            self._clients.burst(leader.name, self._timeout_ns)
             self._clients.burst(other.name, self._timeout_ns // 2)
 
-        self._after(1, 30, alone)
+        self._cluster.network.traps[leader.name, "timeout_now"] = alone
+        self._operator.request("transfer", other.name)
 
     # Processes and power.
 

@@ -16,7 +16,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-from harness.sim.world import World
+from harness.sim.world import Callback, World
 
 if TYPE_CHECKING:
     from harness.sim.node import SimNode
@@ -69,6 +69,8 @@ class Network:
         """`timeout_ns`: how long a dead connection goes unnoticed. `sent` sees every message."""
         self.nodes: dict[str, SimNode] = {}
         self.cut: set[tuple[str, str]] = set()
+        self.traps: dict[tuple[str, object], Callback] = {}
+        """What happens right after a node has sent a message of a type, once."""
         self.weather = weather
         self._world = world
         self._timeout_ns = timeout_ns
@@ -94,6 +96,10 @@ class Network:
         if node is None or not self._is_connected(link, source, node):
             return False
         self._sent(source, target, document)
+        if self.traps:
+            trap = self.traps.pop((source.name, document["type"]), None)
+            if trap is not None:
+                self._world.after(0, trap)
         if link.held and document["type"] in link.held:
             link.held[str(document["type"])].append(document)
             return True
@@ -171,7 +177,7 @@ class Network:
             lives = (source.process.life, node.process.life)
             if link.connection != connection or link.lives != lives:
                 return
-        if not node.process.up or node.incarnation != incarnations[1]:
+        if not node.process.up or (source.incarnation, node.incarnation) != incarnations:
             return
         node.process.arrive(
             link.source, partial(node.receive, link.source, incarnations[0], document)

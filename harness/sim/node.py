@@ -54,13 +54,13 @@ class Options:
 class Narrow:
     """A stream of chance that draws from the beginning of a range only."""
 
-    def __init__(self, chance: Random, share: int) -> None:
+    def __init__(self, chance: Random, share: Callable[[], int]) -> None:
         self._chance = chance
         self._share = share
 
     def randrange(self, start: int, stop: int, /) -> int:
         """An int from the first part of the range."""
-        return self._chance.randrange(start, start + max(1, (stop - start) // self._share))
+        return self._chance.randrange(start, start + max(1, (stop - start) // self._share()))
 
 
 class NodeWatch(DiskWatch, Protocol):
@@ -123,6 +123,7 @@ class SimNode:
         self.replica: Replica | None = None
         self.disk: SimDisk | None = None
         self.slow_disk = 1
+        self.spread = options.spread
         self.strange_to: frozenset[str] = frozenset()
         """Who must not let it in: it lost its disk, was made anew, and they knew the old one."""
         self._world = world
@@ -212,7 +213,7 @@ class SimNode:
         core = Raft(
             name=self.name,
             settings=options.settings,
-            random=Narrow(self._stream("election"), options.spread),
+            random=Narrow(self._stream("election"), lambda: self.spread),
             hard_state=recovered.hard_state,
             log=RaftLog(
                 recovered.entries, recovered.base_index, recovered.base_term, configuration

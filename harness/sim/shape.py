@@ -16,7 +16,7 @@ from harness.sim.world import MS
 from node.core.settings import Settings
 
 FAULTS = (
-    "depose", "isolate", "halves", "one-way", "bridge", "hold", "freeze", "forget", "hand-over", "reset",
+    "depose", "isolate", "halves", "one-way", "bridge", "hold", "freeze", "unheard", "forget", "hand-over", "reset",
     "kill", "power", "torn", "kill-all", "power-all", "pause", "pause-two", "stall", "slow-disk",
     "clock", "snapshot", "transfer", "add", "remove", "replace", "wipe", "reinit", "rejoin",
 )  # fmt: skip
@@ -73,8 +73,8 @@ def shape_of(chance: Random) -> Shape:
         delay_ns=pick((100_000, 400_000, timeout_ns // 60, timeout_ns // 20)),
         loss=pick((0, 0, 4, 25)) if datagrams else 0,
         duplicate=pick((0, 10, 40)),
-        late=pick((0, 3, 12)),
-        late_ns=timeout_ns * pick((1, 2, 5)),
+        late=pick((0, 3, 12, 40)),
+        late_ns=timeout_ns * pick((1, 2, 2, 5)) // pick((1, 2)),
         datagrams=datagrams,
     )
     work = Work(
@@ -87,7 +87,7 @@ def shape_of(chance: Random) -> Shape:
     share = pick((0.15, 0.3, 0.6))
     faults = tuple(kind for kind in FAULTS if chance.random() < share)
     # What the network does is what most mistakes of the algorithm need.
-    faults += tuple(kind for kind in FAULTS[:9] if chance.random() < 0.3)
+    faults += tuple(kind for kind in FAULTS[:10] if chance.random() < 0.3)
     faults += ("depose",) * pick((0, 1, len(faults) // 2))
     return Shape(
         nodes=nodes,
