@@ -16,10 +16,10 @@ import numpy as np
 
 from checker.columns import INFO, Columns
 from checker.kernels.layout import READ, WRITE
-from checker.meaning import Meaning, NilRead
+from checker.meaning import Meaning
 from checker.models.model import Model
 from checker.parts import Found
-from checker.strings import SILENT, initial_string, meaning_of
+from checker.strings import initial_string, meaning_of, texts
 from checker.verdict import Verdict
 
 _OPERATIONS_MAX = 1000
@@ -34,25 +34,13 @@ def play(columns: Columns, model: Model, meaning: Meaning) -> list[Found | None]
     does = meaning_of(columns.functions)
     if does is None:
         return None
-    nil_says_nothing = meaning.nil_read is NilRead.UNKNOWN
-    decoded = columns.values.decoded
+    said = texts(columns, does, meaning)
+    if said is None:
+        return None
     state = [initial] * len(columns.keys)
     rows: list[list[int]] = [[] for _ in state]
     contradicted: dict[int, int] = {}
-    for row, (what, key, asked, answered) in enumerate(zip(
-        (columns.function * 3 + columns.type).tolist(), columns.key.tolist(),
-        columns.input.tolist(), columns.output.tolist(), strict=True,
-    )):  # fmt: skip
-        kind = does[what]
-        if kind == SILENT:
-            continue
-        text = decoded[answered if kind == READ else asked]
-        if type(text) is not str:
-            if text is not None or kind != READ:
-                return None
-            if nil_says_nothing:
-                continue
-            text = ""
+    for row, kind, key, text in said:
         if kind == READ:
             if text != state[key]:
                 contradicted.setdefault(key, row)

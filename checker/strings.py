@@ -42,30 +42,18 @@ def string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls 
     does = meaning_of(columns.functions)
     if does is None:
         return None
-    nil_says_nothing = meaning.nil_read is NilRead.UNKNOWN
+    said = texts(columns, does, meaning)
+    if said is None:
+        return None
     keys = len(columns.keys)
     known: list[dict[str, int]] = [{initial: at} for at in range(keys)]
     appended: list[dict[str, int]] = [{} for _ in range(keys)]
     got: list[list[str]] = [[] for _ in range(keys)]
     states, classes = keys, 0
-    decoded = columns.values.decoded
     rows: list[int] = []
     kinds: list[int] = []
     values: list[int] = []  # the state that is needed or given, or the class of an append
-    for row, (what, key, asked, answered) in enumerate(zip(
-        (columns.function * 3 + columns.type).tolist(), columns.key.tolist(),
-        columns.input.tolist(), columns.output.tolist(), strict=True,
-    )):  # fmt: skip
-        kind = does[what]
-        if kind == SILENT:
-            continue
-        text = decoded[answered if kind == READ else asked]
-        if type(text) is not str:
-            if text is not None or kind != READ:
-                return None
-            if nil_says_nothing:
-                continue
-            text = ""
+    for row, kind, key, text in said:
         if kind == TABLE:
             if not text:
                 return None
@@ -122,6 +110,33 @@ def meaning_of(functions: tuple[str, ...]) -> tuple[int, ...] | None:
     if not set(functions) <= set(_DOES):
         return None
     return tuple(_DOES[name][kind] for name in functions for kind in (OK, FAIL, INFO))
+
+
+def texts(
+    columns: Columns, does: tuple[int, ...], meaning: Meaning
+) -> list[tuple[int, int, int, str]] | None:
+    """Return (row, kind, key, what was read or given) of all that says something.
+
+    `None` if what was given is no string, or a read says what is none.
+    """
+    decoded = columns.values.decoded
+    found: list[tuple[int, int, int, str]] = []
+    for row, (what, key, asked, answered) in enumerate(zip(
+        (columns.function * 3 + columns.type).tolist(), columns.key.tolist(),
+        columns.input.tolist(), columns.output.tolist(), strict=True,
+    )):  # fmt: skip
+        kind = does[what]
+        if kind == SILENT:
+            continue
+        text = decoded[answered if kind == READ else asked]
+        if type(text) is not str:
+            if text is not None or kind != READ:
+                return None
+            if meaning.nil_read is NilRead.UNKNOWN:
+                continue
+            text = ""
+        found.append((row, kind, key, text))
+    return found
 
 
 def _find_edges(
