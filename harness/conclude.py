@@ -1,8 +1,6 @@
-"""From what a run recorded to its outcome: check the history, decide, write, report.
+"""From what a run recorded and what was judged of it to its outcome: decide, write, report.
 
 Rules of this file:
-- The history is read back from the run's folder: what is judged is what was written, and anyone
-  can judge it again.
 - What goes wrong here is the harness' failure and is written into the outcome; a violation that
   the history shows is still one.
 - The last step, `outcome.json`, is written whole or not at all; the report comes after it, from
@@ -12,22 +10,14 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import time
 from collections import Counter
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from checker.budget import Budget
-from checker.certificate import of_valid
-from checker.history import EventType, History, HistoryError, read_jsonl
-from checker.linearizable import check
-from checker.meaning import default_meaning
-from checker.models import Model, model_named
-from checker.verdict import CheckResult, Verdict
+from checker.history import EventType, History, HistoryError
 from harness import store
 from harness.experiment import Findings
 from harness.nemesis.conductor import evidence_by_name
@@ -41,7 +31,7 @@ from harness.outcome import (
 )
 from harness.progress import Progress
 from harness.spec import Spec
-from workloads import register
+from workloads.workload import Workload
 
 log = logging.getLogger("harness")
 
@@ -49,28 +39,9 @@ log = logging.getLogger("harness")
 _ACKNOWLEDGED_SHARE_MIN: Final = 0.1
 
 
-def judge(
-    spec: Spec, folder: Path, findings: Findings, progress: Progress
-) -> tuple[History, list[CheckSummary]]:
-    """Check what a run recorded; an interrupt ends the check, and then it is `unknown`."""
-    history, checks = History(()), []
-    with progress.phase("check"):
-        try:
-            if (folder / store.HISTORY).is_file():
-                history = read_jsonl(folder / store.HISTORY)
-                checks.append(
-                    linearizable(spec, history, findings, proof=folder / store.CERTIFICATE)
-                )
-        except (HistoryError, OSError) as error:
-            findings.failures.append(f"the history could not be checked: {error}")
-        except KeyboardInterrupt:
-            findings.interrupted = True
-            checks.append(_unknown("interrupted"))
-    return history, checks + _liveness(findings) + _crashes(findings)
-
-
 def conclude(
     spec: Spec,
+    workload: Workload,
     folder: Path,
     history: History,
     checks: list[CheckSummary],
@@ -78,12 +49,12 @@ def conclude(
     progress: Progress,
 ) -> dict[str, Any]:
     """Write a run's `outcome.json` and reports, and return the outcome's document."""
-    document = _document(spec, history, checks, findings, progress)
+    document = _document(spec, workload, history, checks, findings, progress)
     problem = _write(folder, document, progress)
     if problem is not None:
         # Nobody can read the outcome there, so whoever called has to be told all of it.
         findings.failures.append(problem)
-        document = _document(spec, history, checks, findings, progress)
+        document = _document(spec, workload, history, checks, findings, progress)
         with contextlib.suppress(OSError):
             store.write_json(folder / store.OUTCOME, document)
     if document["outcome"] == Outcome.PASS:
@@ -93,6 +64,7 @@ def conclude(
 
 def _document(
     spec: Spec,
+    workload: Workload,
     history: History,
     checks: list[CheckSummary],
     findings: Findings,
@@ -105,7 +77,7 @@ def _document(
         acknowledged_min=int(spec.rate * spec.time_limit * _ACKNOWLEDGED_SHARE_MIN),
         fault_kinds=spec.nemesis,
         fault_evidence=evidence_by_name(findings.records),
-        never_acknowledged=[f for f in register.NEEDS if not acknowledged[f]],
+        never_acknowledged=[f for f in workload.functions if not acknowledged[f]],
         leader_faults=_leader_faults(findings),
         leader_changes=count_changes([one["leader"] for one in findings.leader_changes]),
         failures=findings.failures,
@@ -114,7 +86,7 @@ def _document(
     outcome, reasons = decide(evidence)
     return {
         "splitbrain": metadata.version("splitbrain"),
-        "name": spec.workload,
+        "name": spec.name,
         "outcome": outcome.value,
         "exit_code": EXIT_CODES[outcome],
         "reasons": reasons,
@@ -132,83 +104,6 @@ def _document(
         "failures": findings.failures,
         "phases": progress.phases,
     }
-
-
-def linearizable(
-    spec: Spec, history: History, findings: Findings, *, proof: Path | None = None
-) -> CheckSummary:
-    """Check a run's history against its workload's model, within the spec's budget.
-
-    What proves the verdict is written to `proof`. A checker that fails has shown nothing: that is a failure of ours, never a verdict.
-    """
-    budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
-    model = model_named(register.MODEL)
-    try:
-        result = check(history, model, budget=budget)
-        if proof is not None:
-            _write_proof(proof, result, model, history)
-    except HistoryError:
-        raise
-    except Exception as error:
-        log.exception("the checker failed")
-        reason = f"the checker failed: {type(error).__name__}: {error}"
-        findings.failures.append(reason)
-        return _unknown(reason)
-    return CheckSummary(
-        name="linearizable",
-        verdict=result.verdict,
-        reason=_reason(result),
-        details={
-            "operations": result.operations,
-            "keys": len(result.keys),
-            "algorithm": result.algorithm,
-            "seconds": round(result.seconds, 3),
-            "counterexample": result.counterexample,
-        },
-    )
-
-
-def _write_proof(path: Path, result: CheckResult, model: Model, history: History) -> None:
-    """Write what proves a verdict. It can be made again from the history, so nothing depends on it."""
-    proof = result.certificate
-    if result.verdict is Verdict.VALID:
-        proof = of_valid(model, default_meaning(history.format), result.keys)
-    if proof is not None:
-        with contextlib.suppress(OSError):  # a full disk: said where the outcome is written
-            store.write_text(path, json.dumps(proof) + "\n")
-
-
-def _unknown(reason: str) -> CheckSummary:
-    return CheckSummary(name="linearizable", verdict=Verdict.UNKNOWN, reason=reason)
-
-
-def _reason(result: CheckResult) -> str | None:
-    if result.counterexample is not None:
-        return str(result.counterexample["summary"])
-    return result.reason
-
-
-def _liveness(findings: Findings) -> list[CheckSummary]:
-    """Judge recovery, if the run came that far; evidence is what every node said last."""
-    recovery = findings.recovery
-    if recovery is None:
-        return []
-    verdict = Verdict.VALID if recovery.recovered else Verdict.INVALID
-    reason = None
-    if not recovery.recovered and findings.failures:
-        # Something of ours broke as well: then nobody knows whose fault it was.
-        return [CheckSummary(name="liveness", verdict=Verdict.UNKNOWN, reason=recovery.detail)]
-    if not recovery.recovered:
-        reason = f"not recovered {recovery.deadline_s:g} s after the last fault: {recovery.detail}"
-    return [CheckSummary(name="liveness", verdict=verdict, reason=reason)]
-
-
-def _crashes(findings: Findings) -> list[CheckSummary]:
-    """Judge exits of the system that no fault explains."""
-    if not findings.crashes:
-        return []
-    reason = "; ".join(findings.crashes)
-    return [CheckSummary(name="system-crash", verdict=Verdict.INVALID, reason=reason)]
 
 
 def _leader_faults(findings: Findings) -> int:

@@ -38,8 +38,8 @@ from harness.progress import Progress
 from harness.spec import Spec
 from harness.systems.administrated import Administrated
 from harness.systems.operator import Operator
-from workloads import register
-from workloads.generator import Invocation
+from workloads.generator import Generator, Invocation, stagger, time_limit
+from workloads.workload import Setting, Workload
 
 log = logging.getLogger("harness")
 
@@ -48,6 +48,8 @@ _READY_TIMEOUT_S: Final = 20.0
 # How long undoing faults may take on the whole; each command has its own, shorter bound.
 _HEAL_TIMEOUT_S: Final = 20.0
 _POLL_S: Final = 0.05
+# What is done last is a few operations on every key; it must end all the same.
+_FINAL_S_MAX: Final = 120.0
 # A probe that is lost must not use up the time that the system has.
 _PROBE_TIMEOUT_S: Final = 1.0
 _STATUS_TIMEOUT_S: Final = 0.5
@@ -82,9 +84,19 @@ class Experiment:
     """Owns the journal, the clients, the nemesis and the observer of one run."""
 
     def __init__(
-        self, spec: Spec, cluster: Cluster, folder: Path, findings: Findings, progress: Progress
+        self,
+        spec: Spec,
+        workload: Workload,
+        cluster: Cluster,
+        folder: Path,
+        findings: Findings,
+        progress: Progress,
     ) -> None:
         self._spec = spec
+        self._workload = workload
+        self._setting = Setting(
+            seed=spec.seed, keys=spec.keys, threads=spec.concurrency, nodes=len(cluster.nodes)
+        )
         self._cluster = cluster
         self._findings = findings
         self._progress = progress
@@ -153,14 +165,7 @@ class Experiment:
         )
         self._findings.records = self._conductor.records
         self._conductor.start()
-        rates = self._interpreter.run(
-            register.operations(
-                seed=spec.seed,
-                key_count=spec.keys,
-                rate_per_s=spec.rate,
-                time_limit_ns=int(spec.time_limit * _NS_PER_S),
-            )
-        )
+        rates = self._interpreter.run(self._load())
         self._findings.rates = rates.to_json()
 
     def recover(self) -> None:
@@ -179,17 +184,13 @@ class Experiment:
             recovered=not problems,
             seconds=round(time.monotonic() - began, 3),
             deadline_s=self._spec.recovery_timeout,
-            detail="; ".join(problems) or "every node served a read",
+            detail="; ".join(problems) or f"every node served a {self._workload.probe.f}",
         )
 
     def read_everything(self) -> None:
-        """Read every key through every node, as part of the history."""
+        """Do what the workload does last, such as reading every key through every node."""
         assert self._interpreter is not None, "load comes first"
-        threads = tuple(range(self._spec.concurrency))
-        nodes = len(self._cluster.nodes)
-        self._interpreter.run(
-            register.final_reads(key_count=self._spec.keys, threads=threads, node_count=nodes)
-        )
+        self._interpreter.run(time_limit(_FINAL_S_MAX, self._workload.final(self._setting)))
 
     def close(self) -> None:
         """End everything that this object started; safe at any time, also half way through."""
@@ -220,9 +221,19 @@ class Experiment:
             interval_ns=int(spec.nemesis_interval * _NS_PER_S),
         )
 
+    def _load(self) -> Generator:
+        source = self._workload.load(self._setting)
+        return time_limit(self._spec.time_limit, stagger(self._spec.rate, source))
+
     def _open_client(self, thread: int) -> Any:
+        """Open the client of a thread: one of its node, and every other one of a node's repeats."""
         nodes = self._cluster.nodes
-        return self._cluster.system.client(nodes[thread % len(nodes)])
+        repeats = thread // len(nodes) % 2 == 0
+        return self._cluster.system.client(
+            nodes[thread % len(nodes)],
+            self._workload.data,
+            retries=self._spec.retries if repeats else 0,
+        )
 
     def _make_kinds(self) -> Mapping[str, FaultKind]:
         kinds = make_kinds(self._crew, self._cluster.system)
@@ -260,8 +271,9 @@ class Experiment:
 
     def _serves(self, node: str, deadline: float) -> str:
         """Ask a node until it serves a read in time; returns an empty string, or what it said."""
-        client = self._cluster.system.client(node, timeout_s=_PROBE_TIMEOUT_S)
-        probe = Invocation(f="read", key=register.keys(1)[0], thread=0)
+        client = self._cluster.system.client(node, self._workload.data, timeout_s=_PROBE_TIMEOUT_S)
+        asked = self._workload.probe
+        probe = Invocation(f=asked.f, value=asked.value, key=asked.key, thread=0)
         said = "was not asked"
         try:
             while time.monotonic() < deadline and not self._closed.wait(_POLL_S):
@@ -273,4 +285,4 @@ class Experiment:
             client.close()
         status = self._cluster.system.status(node, _STATUS_TIMEOUT_S)
         state = "no status" if status is None else f"{status.role} in term {status.term}"
-        return f"{node} serves no read ({said}; {state})"
+        return f"{node} serves no {asked.f} ({said}; {state})"

@@ -13,19 +13,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from checker.command import Request, run_check
+from checker.budget import Budget
+from checker.command import EXIT_CODES, Request, run_check
+from checker.history import HistoryError, read_jsonl
 from checker.models import DEFAULT
+from checker.page import as_text
 from checker.verdict import CheckResult, Verdict, merge
 from harness import store
 from harness.errors import UsageError
 from harness.outcome import worst
+from harness.own_workload import workload_of
 from harness.spec import Spec
-from workloads import register
+from harness.spec import flag as flag_of
+from workloads.checks import Linearizable
+from workloads.workload import Workload
 
 
 def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
@@ -45,11 +53,18 @@ def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
             spec = store.spec_of(path) if path.is_dir() else Spec()
             spec = replace(spec, **given)
             history = _history_of(path)
+            model = options.model
+            if path.is_dir() and model is None:
+                workload = workload_of(spec.workload, kept=path)
+                model = _plain_model(workload)
+                if model is None:
+                    codes.append(_check_run(path, history, spec, workload, options, out))
+                    continue
             codes.append(
                 run_check(
                     [history],
                     Request(
-                        model=options.model or (register.MODEL if path.is_dir() else None),
+                        model=model,
                         initial=initial,
                         failed_cas=options.failed_cas,
                         nil_read=options.nil_read,
@@ -71,6 +86,61 @@ def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
             sys.stderr.write(f"splitbrain check: {error}\n")
             codes.append(error.exit_code)
     return worst(codes)
+
+
+def _plain_model(workload: Workload) -> str | None:
+    """Return the model of a workload whose only check is the history's linearizability."""
+    (first, *others) = workload.checks
+    plain = isinstance(first, Linearizable) and first.prepare is None and not others
+    return (
+        first.of
+        if plain and isinstance(first, Linearizable) and isinstance(first.of, str)
+        else None
+    )
+
+
+def _check_run(
+    run: Path,
+    file: Path,
+    spec: Spec,
+    workload: Workload,
+    options: argparse.Namespace,
+    out: TextIO,
+) -> int:
+    """Check a run by its workload's own checks; return the exit code."""
+    refused = [flag for flag in ("certificate", "checkpoint", "failed_cas", "nil_read", "columns",
+                                 "initial") if getattr(options, flag) is not None]  # fmt: skip
+    if refused:
+        raise UsageError(
+            f"{run}: the workload {workload.name!r} brings its own checks, so "
+            f"{', '.join(map(flag_of, refused))} has no meaning here; name a --model to use it"
+        )
+    try:
+        history = read_jsonl(file)
+        budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
+        results = [
+            (check.name, check.judge(history, budget.share(len(workload.checks) - number)))
+            for number, check in enumerate(workload.checks)
+        ]
+    except (HistoryError, OSError) as error:
+        raise UsageError(str(error)) from None
+    result = with_findings(run, _merged(results), [check.name for check in workload.checks])
+    text = json.dumps(result.to_json(str(run))) if options.json else as_text(str(run), result)
+    out.write(f"{text}\n")
+    return EXIT_CODES[result.verdict]
+
+
+def _merged(results: list[tuple[str, CheckResult]]) -> CheckResult:
+    """Return one result for all checks: the first of the worst ones, with what all of them say."""
+    verdict = merge(result.verdict for _, result in results)
+    decisive = next(one for _, one in results if one.verdict is verdict)
+    reasons = [f"{name}: {one.reason}" for name, one in results if one.reason]
+    return replace(
+        decisive,
+        algorithm=", ".join(f"{name} ({one.algorithm})" for name, one in results),
+        seconds=sum(one.seconds for _, one in results),
+        reason="; ".join(reasons) or None,
+    )
 
 
 def _check_transactions(options: argparse.Namespace, *, out: TextIO) -> int:
@@ -108,7 +178,7 @@ def verify_certificate(options: argparse.Namespace, *, out: TextIO) -> int:
         except ModelError as error:
             raise UsageError(str(error)) from None
     return run_verify(
-        _history_of(options.history),
+        _checked_history(options.history),
         options.certificate,
         model=model,
         format=options.format,
@@ -117,8 +187,10 @@ def verify_certificate(options: argparse.Namespace, *, out: TextIO) -> int:
     )
 
 
-def with_findings(run: Path, result: CheckResult) -> CheckResult:
-    """Merge what the run itself found besides its history; a bare file has nothing."""
+def with_findings(
+    run: Path, result: CheckResult, rechecked: Collection[str] = ("linearizable",)
+) -> CheckResult:
+    """Merge what the run itself found besides what was checked again; a bare file has nothing."""
     outcome = run / store.OUTCOME
     if not outcome.is_file():
         return result
@@ -127,7 +199,7 @@ def with_findings(run: Path, result: CheckResult) -> CheckResult:
         others = [
             (Verdict(check["verdict"]), f"{check['name']}: {check['reason']} (found by the run)")
             for check in checks
-            if check["name"] != "linearizable"
+            if check["name"] not in rechecked
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{outcome}: cannot be read ({type(error).__name__}: {error})") from None
@@ -156,6 +228,12 @@ def _mapping(text: str | None) -> dict[str, str] | None:
     if wrong:
         raise UsageError(f"--columns {text!r}: expected OURS=THEIRS,..., such as f=operation")
     return {name: column for name, _, column in pairs}
+
+
+def _checked_history(path: Path) -> Path:
+    """Return the history that a certificate is about: of a run, what the model was compared with."""
+    prepared = path / store.PREPARED
+    return prepared if path.is_dir() and prepared.is_file() else _history_of(path)
 
 
 def _history_of(path: Path) -> Path:

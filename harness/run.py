@@ -23,15 +23,18 @@ from typing import Any
 
 from harness import store
 from harness.cluster import Cluster
-from harness.conclude import conclude, judge
+from harness.conclude import conclude
 from harness.errors import SplitbrainError, UsageError
 from harness.experiment import Experiment, Findings
 from harness.hosts.choose import check_hosts, hosts_for
+from harness.judge import judge
 from harness.outcome import Outcome
+from harness.own_workload import workload_of
 from harness.progress import Progress
 from harness.spec import Spec
-from harness.systems import make_system, raft
+from harness.systems import OFFERS, make_system, raft
 from workloads.randomness import Stream
+from workloads.workload import Workload
 
 log = logging.getLogger("harness")
 
@@ -58,7 +61,7 @@ def run(spec: Spec, *, progress: Progress | None = None) -> Result:
     Raises `UsageError` for a spec that cannot be run (unknown mutant, bad inventory) and
     `HarnessError` when not even the run's folder can be made; all else is in the result.
     """
-    _preflight(spec)
+    workload = _preflight(spec)
     folder = store.create(spec)
     findings = Findings()
     with (
@@ -69,12 +72,12 @@ def run(spec: Spec, *, progress: Progress | None = None) -> Result:
         # What goes wrong while cleaning up comes second, and never in place of the cause.
         with _recorded(findings), ExitStack() as stack:
             with _recorded(findings):
-                _perform(spec, folder, findings, shown, stack)
+                _perform(spec, workload, folder, findings, shown, stack)
             interrupts.defer()
         interrupts.allow()
-        history, checks = judge(spec, folder, findings, shown)
+        history, checks = judge(spec, workload, folder, findings, shown)
         interrupts.defer()
-        document = conclude(spec, folder, history, checks, findings, shown)
+        document = conclude(spec, workload, folder, history, checks, findings, shown)
     return Result(
         outcome=Outcome(document["outcome"]),
         exit_code=document["exit_code"],
@@ -114,16 +117,29 @@ def _recorded(findings: Findings) -> Iterator[None]:
         log.exception("internal error")
 
 
-def _preflight(spec: Spec) -> None:
+def _preflight(spec: Spec) -> Workload:
     """Refuse what cannot work before anything is made for it."""
+    workload = workload_of(spec.workload)
+    offers = OFFERS[spec.system]
+    if workload.data not in offers:
+        raise UsageError(
+            f"the workload {workload.name!r} needs a system that offers {workload.data!r}; "
+            f"{spec.system} offers {', '.join(sorted(offers))}"
+        )
     check_hosts(spec)
     known = raft.mutants() if spec.mutant else {}
     if spec.mutant and spec.mutant not in known:
         raise UsageError(f"mutant is {spec.mutant!r}, but must be one of: {', '.join(known)}")
+    return workload
 
 
 def _perform(
-    spec: Spec, folder: Path, findings: Findings, progress: Progress, stack: ExitStack
+    spec: Spec,
+    workload: Workload,
+    folder: Path,
+    findings: Findings,
+    progress: Progress,
+    stack: ExitStack,
 ) -> None:
     """Everything that needs hosts. What is learnt goes into `findings` as it is learnt."""
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="splitbrain-")))
@@ -133,7 +149,7 @@ def _perform(
     with progress.phase("deploy"):
         cluster = stack.enter_context(Cluster(hosts, system, clock_faults="clock" in spec.nemesis))
         cluster.install()
-    experiment = Experiment(spec, cluster, folder, findings, progress)
+    experiment = Experiment(spec, workload, cluster, folder, findings, progress)
     stack.callback(_collect, cluster, folder / store.HOSTS, experiment, findings, progress)
     stack.callback(experiment.close)
     with progress.phase("start"):

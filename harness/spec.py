@@ -20,9 +20,10 @@ from typing import Any
 import tomli_w
 
 from harness.errors import UsageError
+from workloads.catalogue import WORKLOADS
 
 SYSTEMS = ("raft",)
-WORKLOADS = ("register",)
+READS = ("linear", "lease", "stale")
 FAULTS = ("partition", "kill", "pause", "clock", "member", "transfer", "snapshot")
 # Of the nodes one may be removed, and then a majority must be left that can lose one more.
 _NODES_MIN_TO_REMOVE = 4
@@ -51,7 +52,11 @@ class Spec:
     """
 
     system: str = _option("raft", "the system under test", choices=SYSTEMS)
-    workload: str = _option("register", "what clients do and what must hold", choices=WORKLOADS)
+    workload: str = _option(
+        "register",
+        "what clients do and what must hold: "
+        f"{', '.join(WORKLOADS)}, or a file with a workload of your own",
+    )
     nemesis: tuple[str, ...] = _option(
         (), "faults to inject, separated by commas; 'none' for none", choices=FAULTS
     )
@@ -63,6 +68,19 @@ class Spec:
     time_limit: float = _option(60.0, "seconds of load and faults", low=1, high=86_400)
     operation_timeout: float = _option(
         5.0, "seconds until a client gives up on an answer", low=0.1, high=600
+    )
+    reads: str = _option(
+        "linear",
+        "what reads the clients ask for: linearizable ones, ones by the leader's lease, or stale "
+        "ones (which are a violation, to be caught)",
+        choices=READS,
+    )
+    retries: int = _option(
+        2,
+        "how often half of the clients repeat an operation in doubt, if the system has sessions that "
+        "make it happen once; 0 for never",
+        low=0,
+        high=100,
     )
     nemesis_interval: float = _option(
         5.0, "seconds from one fault of a kind to the next", low=1, high=3600
@@ -93,6 +111,11 @@ class Spec:
                 f"nodes is {self.nodes}, but the nemesis 'member' needs at least "
                 f"{_NODES_MIN_TO_REMOVE}: it removes one of them and leaves three"
             )
+
+    @property
+    def name(self) -> str:
+        """What the run is called: its workload's name, or that of the workload's file."""
+        return Path(self.workload.partition(".py")[0]).name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, ready for TOML and JSON."""

@@ -18,10 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import own_workload
 from harness.errors import HarnessError, UsageError
 from harness.spec import Spec, from_values, read_toml
 
 HISTORY = "history.jsonl"
+# What the model was compared with, where that is not the history itself.
+PREPARED = "history-checked.jsonl"
 SPEC = "spec.toml"
 PLAN = "plan.json"
 STATUS = "status.jsonl"
@@ -41,12 +44,13 @@ def create(spec: Spec, *, now: datetime | None = None) -> Path:
     Raises `HarnessError` when the store cannot be written, naming it and the reason.
     """
     moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%S")
-    parent = Path(spec.store) / spec.workload
+    parent = Path(spec.store) / spec.name
     try:
         parent.mkdir(parents=True, exist_ok=True)
         run = _fresh(parent, f"{moment}-{spec.seed}")
         (run / HOSTS).mkdir()
         write_text(run / SPEC, spec.to_toml())
+        own_workload.keep(spec.workload, run)
         _point(parent / "latest", run)
     except OSError as error:
         raise HarnessError(

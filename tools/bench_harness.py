@@ -44,9 +44,10 @@ from workloads.generator import (  # noqa: E402
     time_limit,
 )
 from workloads.randomness import Stream  # noqa: E402
-from workloads.register import RegisterOperations, keys  # noqa: E402
+from workloads.register import RegisterOperations  # noqa: E402
 
 TARGET_PER_S = 18_000
+KEYS = tuple(f"k{number}" for number in range(8))
 TIMEOUT_NS = 5_000_000_000
 
 
@@ -105,7 +106,7 @@ def main() -> int:
 
 
 def _register(count: int) -> Generator:
-    return limit(count, RegisterOperations(Stream(1, "register"), keys(8)))
+    return limit(count, RegisterOperations(Stream(1, "register"), KEYS))
 
 
 def _one(count: int) -> Generator:
@@ -228,7 +229,7 @@ def check(path: Path, count: int) -> list[Event]:
 def show_rate(rate: float, seconds: float) -> str:
     """Return a line that says whether a rate was kept, through the interpreter, in real time."""
     with tempfile.TemporaryDirectory() as folder:
-        source = RegisterOperations(Stream(1, "register"), keys(8))
+        source = RegisterOperations(Stream(1, "register"), KEYS)
         generator = time_limit(seconds, stagger(rate, source))
         _, rates = run(generator, 10, Path(folder) / "history.jsonl")
     return (

@@ -16,12 +16,11 @@ from typing import Any
 
 from checker.history import Event, EventType
 
-from .generator import PENDING, Context, Generator, Invocation, PerThread, Stagger, Step, TimeLimit
+from .checks import Linearizable
+from .final import everywhere
+from .generator import PENDING, Context, Generator, Invocation, Step
 from .randomness import Stream
-
-NAME = "register"
-MODEL = "cas-register"
-NEEDS = ("read", "write", "cas")
+from .workload import Probe, Setting, Workload
 
 # Out of eight operations: half of them look, half of them change.
 _MIX = ("read", "read", "read", "read", "write", "write", "cas", "cas")
@@ -66,27 +65,23 @@ class RegisterOperations:
         return RegisterOperations(self.stream, self.keys, self.position, seen)
 
 
-def keys(count: int) -> tuple[str, ...]:
-    """Return the names of the keys: k0, k1, ..."""
-    return tuple(f"k{number}" for number in range(count))
+def load(setting: Setting) -> Generator:
+    """Return the mix of operations, over the run's keys."""
+    return RegisterOperations(Stream(setting.seed, "register"), setting.names())
 
 
-def operations(*, seed: int, key_count: int, rate_per_s: float, time_limit_ns: int) -> Generator:
-    """Return the main phase of a run."""
-    source = RegisterOperations(Stream(seed, "register"), keys(key_count))
-    return TimeLimit(time_limit_ns, Stagger(rate_per_s, Stream(seed, "stagger"), source))
+def final(setting: Setting) -> Generator:
+    """Read every key through every node."""
+    return everywhere(setting, "read", setting.names())
 
 
-def final_reads(*, key_count: int, threads: tuple[int, ...], node_count: int) -> Generator:
-    """Read every key once through every node.
-
-    Thread t speaks to node ``t % node_count``: the first thread of each node reads all the keys,
-    each beginning at another one.
-    """
-    names = keys(key_count)
-    scripts = {}
-    for thread in threads[:node_count]:
-        shift = thread % len(names)
-        order = names[shift:] + names[:shift]
-        scripts[thread] = tuple(Invocation(f="read", key=key, thread=thread) for key in order)
-    return PerThread(scripts)
+WORKLOAD = Workload(
+    name="register",
+    summary="reads, writes and compare-and-sets of single values",
+    data="register",
+    functions=("read", "write", "cas"),
+    load=load,
+    final=final,
+    checks=(Linearizable("cas-register"),),
+    probe=Probe(f="read", key="k0"),
+)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.hosts.host import HostAddress
 from harness.spec import Spec
 from harness.systems import raft
 from harness.systems.system import System
+
+# Known before a system is made, so that a workload it has no words for is refused at once.
+OFFERS: Mapping[str, frozenset[str]] = {"raft": raft.OFFERS}
 
 
 def make_system(spec: Spec, hosts: Sequence[HostAddress], scratch: Path) -> System:
@@ -20,4 +23,5 @@ def make_system(spec: Spec, hosts: Sequence[HostAddress], scratch: Path) -> Syst
         archive=archive,
         version=raft.version_of(spec.mutant),
         operation_timeout_s=spec.operation_timeout,
+        reads=spec.reads,
     )

@@ -41,6 +41,9 @@ from workloads.generator import Invocation
 # The folder above the packages: where the node's sources are, in a checkout or installed.
 ROOT: Final = Path(__file__).resolve().parents[2]
 
+# The kinds of data that clients know the words of (`workloads.data`).
+OFFERS: Final = frozenset({"register"})
+
 PEER_PORT: Final = 7000
 CLIENT_PORT: Final = 7001
 
@@ -201,6 +204,7 @@ class RaftSystem:
     archive: Path
     version: str
     operation_timeout_s: float
+    reads: str = "linear"
     name: str = "raft"
 
     def files(self) -> Mapping[str, Path]:
@@ -258,8 +262,16 @@ class RaftSystem:
         """No identity where the data should be (node/PROTOCOL.md)."""
         return frozenset({6})
 
-    def client(self, node: str, *, timeout_s: float | None = None) -> Client:
+    @property
+    def offers(self) -> frozenset[str]:
+        """Return the kinds of data that its clients know."""
+        return OFFERS
+
+    def client(
+        self, node: str, data: str, *, timeout_s: float | None = None, retries: int = 0
+    ) -> Client:
         """Return a client of one node."""
+        del data, retries
         timeout_s = timeout_s or self.operation_timeout_s
         return RaftClient(node=node, url=self._url(node), timeout_s=timeout_s)
 

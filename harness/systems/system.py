@@ -71,10 +71,19 @@ class System(Protocol):
         """Exit statuses that blame the surroundings: a full disk, a port that is taken."""
         ...
 
-    def client(self, node: str, *, timeout_s: float | None = None) -> Client:
-        """Return a client that speaks to `node`; must not block.
+    @property
+    def offers(self) -> frozenset[str]:
+        """Return the kinds of data (`workloads.data`) that its clients know the words of."""
+        ...
 
-        `timeout_s` is for each operation; by default the run's.
+    def client(
+        self, node: str, data: str, *, timeout_s: float | None = None, retries: int = 0
+    ) -> Client:
+        """Return a client that speaks to `node` about one kind of data; must not block.
+
+        `timeout_s` is for each operation with all its tries; by default the run's. An operation in
+        doubt is repeated up to `retries` times, if the system can tell a repetition from another
+        operation; else `retries` means nothing.
         """
         ...
 

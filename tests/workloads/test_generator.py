@@ -19,9 +19,12 @@ from workloads.generator import (
     TimeLimit,
     perfect,
     simulate,
+    stagger,
+    time_limit,
 )
 from workloads.randomness import Stream
-from workloads.register import RegisterOperations, final_reads, keys, operations
+from workloads.register import RegisterOperations, final, load
+from workloads.workload import Setting
 
 SECOND = 1_000_000_000
 
@@ -51,6 +54,12 @@ class Registers:
         else:
             self.values[key] = value
         return EventType.OK, value
+
+
+def _offered(*, seed: int, keys: int, rate_per_s: float, seconds: float) -> Generator:
+    """What a run makes of the workload."""
+    source = load(Setting(seed=seed, keys=keys, threads=5, nodes=5))
+    return time_limit(seconds, stagger(rate_per_s, source, name=Stream(seed, "stagger")))
 
 
 def run(generator: Generator, *, threads: int, latency_ns: int = 10) -> History:
@@ -108,23 +117,21 @@ def test_phases_wait_for_everybody() -> None:
 
 
 def test_asking_changes_nothing() -> None:
-    generator = operations(seed=3, key_count=4, rate_per_s=10, time_limit_ns=SECOND)
+    generator = _offered(seed=3, keys=4, rate_per_s=10, seconds=1)
     context = Context(time_ns=0, free=(0, 1), threads=(0, 1))
     assert generator.next(context) == generator.next(context)
 
 
 def test_the_same_seed_is_the_same_run_and_another_seed_is_not() -> None:
     def history(seed: int) -> History:
-        return run(
-            operations(seed=seed, key_count=4, rate_per_s=50, time_limit_ns=4 * SECOND), threads=3
-        )
+        return run(_offered(seed=seed, keys=4, rate_per_s=50, seconds=4), threads=3)
 
     assert history(5) == history(5)
     assert history(5) != history(6)
 
 
 def test_register_writes_unique_values_and_swaps_from_what_was_seen() -> None:
-    generator = operations(seed=11, key_count=3, rate_per_s=500, time_limit_ns=4 * SECOND)
+    generator = _offered(seed=11, keys=3, rate_per_s=500, seconds=4)
     invoked = invocations(run(generator, threads=5))
     fresh: Counter[int] = Counter()
     for one in invoked:
@@ -142,15 +149,16 @@ def test_register_writes_unique_values_and_swaps_from_what_was_seen() -> None:
 
 
 def test_register_waits_when_nobody_is_free() -> None:
-    generator = RegisterOperations(Stream(1, "x"), keys(1))
+    generator = RegisterOperations(Stream(1, "x"), ("k0",))
     assert generator.next(Context(time_ns=0, free=(), threads=(0,))) is PENDING
 
 
 def test_final_reads_cover_every_key_through_every_node() -> None:
-    generator = final_reads(key_count=4, threads=tuple(range(7)), node_count=3)
+    setting = Setting(seed=0, keys=4, threads=7, nodes=3)
+    generator = final(setting)
     invoked = invocations(run(generator, threads=7))
     seen = {(int(one.process) % 3, one.key) for one in invoked}
-    assert seen == {(node, key) for node in range(3) for key in keys(4)}
+    assert seen == {(node, key) for node in range(3) for key in setting.names()}
     assert len(invoked) == 12
 
 

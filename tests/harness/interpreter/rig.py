@@ -11,7 +11,7 @@ from harness.interpreter import Interpreter
 from harness.journal import Journal
 from workloads.generator import Invocation, Limit
 from workloads.randomness import Stream
-from workloads.register import RegisterOperations, keys
+from workloads.register import RegisterOperations
 
 
 class Register:
@@ -97,4 +97,4 @@ class Rig:
 
 def load(count: int) -> Limit:
     """So many operations of the register workload, on two keys."""
-    return Limit(count, RegisterOperations(Stream(1, "load"), keys(2)))
+    return Limit(count, RegisterOperations(Stream(1, "load"), ("k0", "k1")))

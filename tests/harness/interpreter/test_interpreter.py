@@ -13,7 +13,8 @@ from harness.client import Completion
 from harness.journal import JournalError
 from workloads.generator import Invocation, Phases
 from workloads.randomness import Stream
-from workloads.register import RegisterOperations, final_reads, keys
+from workloads.register import RegisterOperations, final
+from workloads.workload import Setting
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 def test_a_well_behaved_system_gives_a_complete_history(rig: Rig) -> None:
     interpreter = rig.build()
-    interpreter.run(Phases((load(200), final_reads(key_count=2, threads=(0, 1, 2), node_count=3))))
+    interpreter.run(Phases((load(200), final(Setting(seed=0, keys=2, threads=3, nodes=3)))))
     interpreter.close()
     history = rig.history()
     operations = history.operations()
@@ -124,7 +125,7 @@ def test_a_journal_that_fails_ends_the_run_and_nothing_more_is_sent(rig: Rig) ->
 def test_stop_ends_an_endless_run_with_every_answer_in(rig: Rig) -> None:
     interpreter = rig.build()
     threading.Timer(0.2, interpreter.stop).start()
-    interpreter.run(RegisterOperations(Stream(1, "endless"), keys(2)))
+    interpreter.run(RegisterOperations(Stream(1, "endless"), ("k0", "k1")))
     interpreter.close()
     operations = rig.history().operations()
     assert operations

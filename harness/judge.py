@@ -1,0 +1,149 @@
+"""What a run recorded, judged: its workload's checks, then recovery and crashes.
+
+Rules of this file:
+- The history is read back from the run's folder: what is judged is what was written, and anyone
+  can judge it again.
+- A checker that fails has shown nothing: that is a failure of ours, never a verdict.
+- Checks share the spec's budget, each with an equal part of what the ones before it left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from pathlib import Path
+
+from checker.budget import Budget
+from checker.certificate import of_valid
+from checker.history import History, HistoryError, read_jsonl
+from checker.meaning import default_meaning
+from checker.verdict import CheckResult, Verdict
+from harness import store
+from harness.experiment import Findings
+from harness.outcome import CheckSummary
+from harness.progress import Progress
+from harness.spec import Spec
+from workloads.checks import Linearizable
+from workloads.workload import Check, Workload
+
+log = logging.getLogger("harness")
+
+
+def judge(
+    spec: Spec, workload: Workload, folder: Path, findings: Findings, progress: Progress
+) -> tuple[History, list[CheckSummary]]:
+    """Check what a run recorded; an interrupt ends the check, and then it is `unknown`."""
+    history, checks = History(()), []
+    with progress.phase("check"):
+        try:
+            if (folder / store.HISTORY).is_file():
+                history = read_jsonl(folder / store.HISTORY)
+                checks += judge_history(spec, workload, history, findings, folder)
+        except (HistoryError, OSError) as error:
+            findings.failures.append(f"the history could not be checked: {error}")
+        except KeyboardInterrupt:
+            findings.interrupted = True
+            checks.append(_unknown(workload.checks[0].name, "interrupted"))
+    return history, checks + _liveness(findings) + _crashes(findings)
+
+
+def judge_history(
+    spec: Spec, workload: Workload, history: History, findings: Findings, folder: Path | None
+) -> list[CheckSummary]:
+    """Run a workload's checks. What proves a verdict is written into the run's folder, if given.
+
+    Raises `HistoryError` for a history that is none of this workload's.
+    """
+    budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
+    summaries = []
+    for number, check in enumerate(workload.checks):
+        result = _result(check, history, budget.share(len(workload.checks) - number), findings)
+        if isinstance(result, CheckSummary):
+            summaries.append(result)
+            continue
+        if folder is not None and isinstance(check, Linearizable):
+            _write_proof(folder, check, result, history)
+        summaries.append(_summary(check.name, result))
+    return summaries
+
+
+def _result(
+    check: Check, history: History, budget: Budget, findings: Findings
+) -> CheckResult | CheckSummary:
+    try:
+        return check.judge(history, budget)
+    except HistoryError:
+        raise
+    except Exception as error:
+        log.exception("the checker failed")
+        reason = f"the checker failed: {type(error).__name__}: {error}"
+        findings.failures.append(reason)
+        return _unknown(check.name, reason)
+
+
+def _summary(name: str, result: CheckResult) -> CheckSummary:
+    return CheckSummary(
+        name=name,
+        verdict=result.verdict,
+        reason=_reason(result),
+        details={
+            "operations": result.operations,
+            "keys": len(result.keys),
+            "algorithm": result.algorithm,
+            "seconds": round(result.seconds, 3),
+            "counterexample": result.counterexample,
+        },
+    )
+
+
+def _write_proof(folder: Path, check: Linearizable, result: CheckResult, history: History) -> None:
+    """Write what proves a verdict. It can be made again from the history, so nothing depends on it.
+
+    Where the history was prepared for the model, the certificate is one of what it was made into,
+    and that is written beside it.
+    """
+    proof = result.certificate
+    if result.verdict is Verdict.VALID:
+        proof = of_valid(check.model, default_meaning(history.format), result.keys)
+    if proof is None:
+        return
+    with contextlib.suppress(OSError):  # a full disk: said where the outcome is written
+        store.write_text(folder / store.CERTIFICATE, json.dumps(proof) + "\n")
+        if check.prepare is not None:
+            lines = "".join(f"{event.to_json()}\n" for event in check.prepared(history).events)
+            store.write_text(folder / store.PREPARED, lines)
+
+
+def _unknown(name: str, reason: str) -> CheckSummary:
+    return CheckSummary(name=name, verdict=Verdict.UNKNOWN, reason=reason)
+
+
+def _reason(result: CheckResult) -> str | None:
+    if result.counterexample is not None:
+        return str(result.counterexample["summary"])
+    return result.reason
+
+
+def _liveness(findings: Findings) -> list[CheckSummary]:
+    """Judge recovery, if the run came that far; evidence is what every node said last."""
+    recovery = findings.recovery
+    if recovery is None:
+        return []
+    verdict = Verdict.VALID if recovery.recovered else Verdict.INVALID
+    reason = None
+    if not recovery.recovered and findings.failures:
+        # Something of ours broke as well: then nobody knows whose fault it was.
+        return [CheckSummary(name="liveness", verdict=Verdict.UNKNOWN, reason=recovery.detail)]
+    if not recovery.recovered:
+        reason = f"not recovered {recovery.deadline_s:g} s after the last fault: {recovery.detail}"
+    return [CheckSummary(name="liveness", verdict=verdict, reason=reason)]
+
+
+def _crashes(findings: Findings) -> list[CheckSummary]:
+    """Judge exits of the system that no fault explains."""
+    if not findings.crashes:
+        return []
+    reason = "; ".join(findings.crashes)
+    return [CheckSummary(name="system-crash", verdict=Verdict.INVALID, reason=reason)]
