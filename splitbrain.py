@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from harness.run import Result, run
     from harness.spec import Spec
     from reports.load import load
+    from workloads import generator
+    from workloads.checks import Finding, Finds, Linearizable, Transactional
+    from workloads.workload import Probe, Setting, Workload
 
 __version__ = "0.1.0"
 
@@ -34,6 +37,14 @@ _HOME = {
     "Result": ("harness.run", "Result"),
     "Outcome": ("harness.outcome", "Outcome"),
     "load": ("reports.load", "load"),
+    "Workload": ("workloads.workload", "Workload"),
+    "Setting": ("workloads.workload", "Setting"),
+    "Probe": ("workloads.workload", "Probe"),
+    "generator": ("workloads", "generator"),
+    "Linearizable": ("workloads.checks", "Linearizable"),
+    "Transactional": ("workloads.checks", "Transactional"),
+    "Finds": ("workloads.checks", "Finds"),
+    "Finding": ("workloads.checks", "Finding"),
     "read": ("checker.formats", "load"),
     "read_columns": ("checker.formats", "load_columns"),
     "Columns": ("checker.columns", "Columns"),
@@ -60,6 +71,14 @@ __all__ = [  # noqa: RUF022  (in the order a reader meets them)
     "Result",
     "Outcome",
     "load",  # a run's folder -> DataFrames
+    "Workload",  # what clients do and what must hold: for workloads of your own
+    "Setting",
+    "Probe",
+    "generator",  # what generators are made of
+    "Linearizable",  # kinds of checks
+    "Transactional",
+    "Finds",
+    "Finding",
     "read",  # a file -> History
     "read_columns",  # a file -> Columns: the same, for millions of operations
     "Columns",
@@ -85,4 +104,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'splitbrain' has no attribute {name!r}")
     module, attribute = _HOME[name]
+    if module == "workloads":
+        return import_module(f"{module}.{attribute}")
     return getattr(import_module(module), attribute)

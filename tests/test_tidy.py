@@ -79,6 +79,7 @@ PURE = (
     "node/values.py",
     "node/waiters.py",
     "workloads/*.py",
+    "workloads/checks/*.py",
     "workloads/generators/*.py",
     "harness/outcome.py",
     "harness/systems/administrated.py",
