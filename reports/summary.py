@@ -100,21 +100,36 @@ def tiles(run: Run) -> list[dict[str, str]]:
     installed = int((run.faults["evidence"] == "installed").sum())
     terms = leader_changes(run)
     elections = max(0, len(terms) - 1)
-    asked = run.spec.get("rate")
     per_s = count["ok"] / seconds if seconds else 0.0
-    offered = f", of {asked:g}/s offered" if isinstance(asked, int | float) else ""
     share = f"{100 * count['ok'] / count['invoke']:.1f} % acknowledged" if count["invoke"] else ""
     return [
         _tile("Operations", number(count["invoke"]), share),
-        _tile(
-            "Throughput", f"{rate(per_s)}/s" if count["ok"] else NOTHING, f"acknowledged{offered}"
-        ),
+        _tile("Throughput", f"{rate(per_s)}/s" if count["ok"] else NOTHING, "acknowledged"),
+        _offered(run),
         _tile("Latency p50", milliseconds(p50), "of acknowledged operations"),
         _tile("Latency p99", milliseconds(p99), "of acknowledged operations"),
         _tile("Leader changes", number(elections), _leaders(terms)),
         _tile("Faults installed", f"{installed} of {len(run.faults)}", _kinds(run.faults)),
         _recovery(run.outcome.get("recovery")),
     ]
+
+
+def _offered(run: Run) -> dict[str, str]:
+    """The load: what was asked for, what the schedule offered, what clients had hands for."""
+    rates, asked = run.outcome.get("rates"), run.spec.get("rate")
+    wanted = f"asked for: {asked:g}/s" if isinstance(asked, int | float) else ""
+    if not isinstance(rates, Mapping):
+        return _tile("Offered", NOTHING, wanted)
+    offered, achieved = rates.get("offered_per_s"), rates.get("achieved_per_s")
+    if not isinstance(offered, int | float) or not isinstance(achieved, int | float):
+        return _tile("Offered", NOTHING, wanted)
+    forgone, late_ms = rates.get("forgone"), rates.get("late_ms_max")
+    notes = [wanted, f"achieved: {rate(achieved)}/s"]
+    if isinstance(forgone, int) and forgone:
+        notes.append(f"{number(forgone)} forgone, as all clients were busy")
+    if isinstance(late_ms, int | float):
+        notes.append(f"at most {milliseconds(late_ms)} late")
+    return _tile("Offered", f"{rate(offered)}/s", ", ".join(note for note in notes if note))
 
 
 def _tile(label: str, value: str, note: str) -> dict[str, str]:

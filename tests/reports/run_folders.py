@@ -233,6 +233,15 @@ def write(
             "invoke": len(types),
             **{kind: types.count(kind) for kind in ("ok", "fail", "info")},
         },
+        "rates": {
+            "seconds": 30.0,
+            "sent": 5900,
+            "forgone": 41,
+            "offered_per_s": 198.03,
+            "achieved_per_s": 196.67,
+            "late_ms_max": 12.5,
+            "completed": {"ok": 5500, "fail": 300, "info": 100},
+        },
         "leader_changes": story.leaders,
         "faults": story.faults,
         "phases": [

@@ -72,6 +72,10 @@ def test_a_pass_shows_the_numbers_that_matter(pages: Pages, runs: Folder) -> Non
     assert tiles["Latency p99"] == f"{p99:.0f}\u202fms"
     assert tiles["Faults installed"] == "10 of 12"
     assert tiles["Leader changes"] == str(len(run.outcome["leader_changes"]) - 1)
+    assert tiles["Offered"] == "198/s"
+    assert "achieved: 197/s, 41 forgone, as all clients were busy, at most 12.5 ms late" in (
+        shown.text
+    )
     assert tiles["Seed"] == "7"
     assert shown.by_id("repeat").text == run.outcome["repeat"]
     assert shown.all("button")[0].attributes["id"] == "copy"
