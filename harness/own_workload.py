@@ -28,17 +28,22 @@ def workload_of(name: str, *, kept: Path | None = None) -> Workload:
 
     Raises `UsageError` for what is none.
     """
+    require_known(name)
     if not is_file(name):
-        if name not in WORKLOADS:
-            raise UsageError(
-                f"workload is {name!r}, but must be one of: {', '.join(WORKLOADS)}; "
-                "or a file with a workload of your own, such as mine.py"
-            )
         return workload_named(name)
     path, attribute = _split(name)
     if kept is not None and (kept / COPY).is_file():
         path = kept / COPY
     return _load(path, attribute)
+
+
+def require_known(name: str) -> None:
+    """Raise `UsageError` for what is neither a workload's name nor that of a file."""
+    if name not in WORKLOADS and not is_file(name):
+        raise UsageError(
+            f"workload is {name!r}, but must be one of: {', '.join(WORKLOADS)}; "
+            "or a file with a workload of your own, such as mine.py"
+        )
 
 
 def is_file(name: str) -> bool:

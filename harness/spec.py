@@ -20,6 +20,7 @@ from typing import Any
 import tomli_w
 
 from harness.errors import UsageError
+from harness.own_workload import require_known
 from workloads.catalogue import WORKLOADS
 
 SYSTEMS = ("raft",)
@@ -101,6 +102,7 @@ class Spec:
             value = _convert(option.name, getattr(self, option.name), option.default)
             _check(option.name, value, option.metadata)
             object.__setattr__(self, option.name, value)
+        require_known(self.workload)
         if self.concurrency < self.nodes:
             raise UsageError(
                 f"concurrency is {self.concurrency}, but must be at least nodes ({self.nodes}), "
