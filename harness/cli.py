@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_test(commands)
+    _add_replay(commands)
     _add_check(commands)
     _add_verify(commands)
     _add_report(commands)
@@ -161,6 +162,31 @@ def _test(options: argparse.Namespace) -> int:
         _complain("interrupted")
         codes.append(130)
     return worst(codes)
+
+
+def _add_replay(commands: Any) -> None:
+    command = commands.add_parser(
+        "replay", help="the same load and the same faults as a run, again"
+    )
+    command.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    command.add_argument("--store", help="the folder that the new run is kept in")
+    command.add_argument("--json", action="store_true", help="print outcome.json instead of text")
+    command.set_defaults(command=_replay)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from harness.replay import replay
+    from harness.summary import summary
+
+    result, differences = replay(options.run, where=options.store)
+    if options.json:
+        known = {**result.document, "path": str(result.path), "differences": differences}
+        _say(json.dumps(known))
+    else:
+        _say(summary(result, command=_called_as()))
+        _say("\n".join(["different from the first run:", *(f"  {one}" for one in differences)])
+             if differences else "as in the first run")  # fmt: skip
+    return result.exit_code
 
 
 def _called_as() -> str:

@@ -91,6 +91,7 @@ class Experiment:
         folder: Path,
         findings: Findings,
         progress: Progress,
+        plan: Plan | None = None,
     ) -> None:
         self._spec = spec
         self._workload = workload
@@ -103,7 +104,7 @@ class Experiment:
         self._began_ns = time.monotonic_ns()
         self._closed = threading.Event()
         self._journal = Journal(folder / store.HISTORY)
-        self._plan = self._make_plan()
+        self._plan = plan or self._make_plan()
         try:
             store.write_json(folder / store.PLAN, self._plan.to_json())
         except OSError as error:

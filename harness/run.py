@@ -28,6 +28,7 @@ from harness.errors import SplitbrainError, UsageError
 from harness.experiment import Experiment, Findings
 from harness.hosts.choose import check_hosts, hosts_for
 from harness.judge import judge
+from harness.nemesis.plan import Plan
 from harness.outcome import Outcome
 from harness.own_workload import workload_of
 from harness.progress import Progress
@@ -55,8 +56,8 @@ class Result:
         return self.outcome is Outcome.PASS
 
 
-def run(spec: Spec, *, progress: Progress | None = None) -> Result:
-    """Run one test and return what came of it.
+def run(spec: Spec, *, progress: Progress | None = None, plan: Plan | None = None) -> Result:
+    """Run one test and return what came of it; with the faults of `plan`, if one is given.
 
     Raises `UsageError` for a spec that cannot be run (unknown mutant, bad inventory) and
     `HarnessError` when not even the run's folder can be made; all else is in the result.
@@ -72,7 +73,7 @@ def run(spec: Spec, *, progress: Progress | None = None) -> Result:
         # What goes wrong while cleaning up comes second, and never in place of the cause.
         with _recorded(findings), ExitStack() as stack:
             with _recorded(findings):
-                _perform(spec, workload, folder, findings, shown, stack)
+                _perform(spec, workload, plan, folder, findings, shown, stack)
             interrupts.defer()
         interrupts.allow()
         history, checks = judge(spec, workload, folder, findings, shown)
@@ -136,6 +137,7 @@ def _preflight(spec: Spec) -> Workload:
 def _perform(
     spec: Spec,
     workload: Workload,
+    plan: Plan | None,
     folder: Path,
     findings: Findings,
     progress: Progress,
@@ -149,7 +151,7 @@ def _perform(
     with progress.phase("deploy"):
         cluster = stack.enter_context(Cluster(hosts, system, clock_faults="clock" in spec.nemesis))
         cluster.install()
-    experiment = Experiment(spec, workload, cluster, folder, findings, progress)
+    experiment = Experiment(spec, workload, cluster, folder, findings, progress, plan)
     stack.callback(_collect, cluster, folder / store.HOSTS, experiment, findings, progress)
     stack.callback(experiment.close)
     with progress.phase("start"):

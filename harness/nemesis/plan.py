@@ -37,6 +37,8 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
 # one of them may be impossible without anything being wrong.
 ADMINISTRATIVE: Final = ("member", "transfer", "snapshot")
 
+_VERSION: Final = 1
+
 # The most that a kind's first interval is shifted, in intervals: never a whole one, so that a run
 # of n intervals has at least n - 1 faults of each kind.
 _SHIFT_MAX: Final = 0.9
@@ -70,13 +72,40 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Return the plan as the content of `plan.json`."""
         return {
-            "version": 1,
+            "version": _VERSION,
             "seed": self.seed,
             "faults": [
                 {**asdict(fault), "targets": list(fault.targets), "fallback": list(fault.fallback)}
                 for fault in self.faults
             ],
         }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Plan:
+        """Return the plan that a `plan.json` holds. Raises `ValueError` saying what is wrong."""
+        if not isinstance(content, dict) or content.get("version") != _VERSION:
+            raise ValueError(f"expected a plan of version {_VERSION}")
+        try:
+            return cls(seed=int(content["seed"]), faults=tuple(map(_read, content["faults"])))
+        except KeyError as error:
+            raise ValueError(f"expected a field {error} that is not there") from None
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"expected faults as this program writes them ({error})") from None
+
+
+def _read(fault: Mapping[str, Any]) -> Fault:
+    if fault["kind"] not in VARIANTS:
+        raise ValueError(f"the kind of fault {fault['kind']!r} is not known")
+    return Fault(
+        id=int(fault["id"]),
+        kind=str(fault["kind"]),
+        name=str(fault["name"]),
+        start_ns=int(fault["start_ns"]),
+        stop_ns=int(fault["stop_ns"]),
+        targets=tuple(map(str, fault["targets"])),
+        fallback=tuple(map(str, fault["fallback"])),
+        parameters=dict(fault["parameters"]),
+    )
 
 
 def make_plan(
