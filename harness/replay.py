@@ -104,7 +104,8 @@ def _evidence(document: Mapping[str, Any]) -> dict[tuple[int, str], str]:
 
 def _counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Tell counts of operations that are a tenth apart or more."""
-    first, second = Counter(before.get("operations")), Counter(after.get("operations"))
+    first: Counter[str] = Counter(before.get("operations"))
+    second: Counter[str] = Counter(after.get("operations"))
     return [
         f"operations, {kind}: {first[kind]} before, {second[kind]} now"
         for kind in dict.fromkeys((*first, *second))
