@@ -60,6 +60,15 @@ def majorities_ring(nodes: Sequence[str], random: Random) -> Grudge:
     return {node: grudge[node] for node in nodes}
 
 
+def bridge(nodes: Sequence[str], random: Random) -> Grudge:
+    """Split the nodes in halves that do not hear each other, but for one node that hears all."""
+    shuffled = list(nodes)
+    random.shuffle(shuffled)
+    middle, *others = shuffled
+    half = len(others) // 2
+    return {**complete([others[:half], others[half:]]), middle: ()}
+
+
 def one_way(nodes: Sequence[str], target: str, *, deaf: bool) -> Grudge:
     """Cut one direction only: `target` hears nobody (deaf), or nobody hears `target` (mute)."""
     others = tuple(node for node in nodes if node != target)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from random import Random
 from typing import Final
 
-from harness.nemesis import grudges
 from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
-from harness.nemesis.grudges import Grudge
+from harness.nemesis.partition import Partition
 from harness.nemesis.plan import Fault
+from harness.nemesis.process import Kill, Pause
 from harness.remote.agent_client import Agent
 from harness.remote.evidence import ClockState, Skipped
 from harness.systems.system import Status, System
@@ -46,121 +45,6 @@ def clock_moved_as_told(moved_ns: int, *, expected_ns: int, error_ns: int) -> bo
     enough = abs(moved_ns) >= abs(expected_ns) // 2
     not_too_much = abs(moved_ns) <= 2 * abs(expected_ns) + _CLOCK_SLACK_NS
     return visible and same_direction and enough and not_too_much
-
-
-def grudge_of(fault: Fault, nodes: Sequence[str], targets: Sequence[str]) -> Grudge:
-    """Return who drops whose packets in this partition. Pure."""
-    if fault.name == "halves":
-        return grudges.halves(nodes, Random(fault.parameters["shuffle"]))
-    if fault.name == "majorities-ring":
-        return grudges.majorities_ring(nodes, Random(fault.parameters["shuffle"]))
-    if fault.name == "one-way":
-        return grudges.one_way(nodes, targets[0], deaf=fault.parameters["deaf"])
-    return grudges.isolate(nodes, targets[0])
-
-
-@dataclass(slots=True)
-class Partition:
-    """Cuts links by dropping packets at the receiver."""
-
-    crew: Crew
-    _cut: dict[int, Grudge] = field(default_factory=dict)
-
-    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Make every node of the grudge deaf to those it drops."""
-        cluster = self.crew.cluster
-        grudge = grudge_of(fault, cluster.nodes, targets)
-        self._cut[fault.id] = grudge
-
-        def cut(node: str, agent: Agent) -> Report:
-            done = agent.cut([cluster.addresses[source] for source in grudge[node]])
-            if isinstance(done, Skipped):
-                return Report(Certainty.SKIPPED, done.reason)
-            names = ", ".join(grudge[node])
-            return Report(Certainty.INDETERMINATE, f"drops packets from {names}")
-
-        return self.crew.on([node for node, dropped in grudge.items() if dropped], cut)
-
-    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Let everybody hear everybody, and count what was not heard meanwhile."""
-        del targets
-        names = {address: node for node, address in self.crew.cluster.addresses.items()}
-
-        def heal(node: str, agent: Agent) -> Report:
-            del node
-            dropped = agent.heal_network()
-            if dropped.total == 0:
-                return Report(Certainty.INDETERMINATE, "no packet came that could be dropped")
-            counts = ", ".join(
-                f"{count} from {names.get(address, address)}"
-                for address, count in dropped.by_source.items()
-                if count
-            )
-            gaps = f" (with {dropped.lapses} gaps)" if dropped.lapses else ""
-            return Report(Certainty.INSTALLED, f"dropped packets: {counts}{gaps}")
-
-        grudge = self._cut.pop(fault.id, {})
-        return self.crew.on([node for node, dropped in grudge.items() if dropped], heal)
-
-
-@dataclass(slots=True)
-class Kill:
-    """SIGKILLs the system, and starts it again at the end."""
-
-    crew: Crew
-
-    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Kill; the evidence is that the process is gone."""
-        del fault
-
-        def kill(node: str, agent: Agent) -> Report:
-            seen = agent.kill()
-            certain = seen.gone and seen.was_running
-            kind = Certainty.INSTALLED if certain else Certainty.INDETERMINATE
-            return Report(kind, seen.detail)
-
-        return self.crew.on(targets, kill)
-
-    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Start again."""
-        del fault
-
-        def start(node: str, agent: Agent) -> Report:
-            del agent
-            detail = self.crew.cluster.start(node)
-            # Coming back is no evidence that it had been gone: that was seen at the start, or not.
-            return Report(Certainty.INDETERMINATE, f"started again: {detail}")
-
-        return self.crew.on(targets, start)
-
-
-@dataclass(slots=True)
-class Pause:
-    """Stops the system's processes with SIGSTOP, and lets them go on at the end."""
-
-    crew: Crew
-
-    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Stop; the evidence is the process state that the kernel shows."""
-        del fault
-
-        def pause(node: str, agent: Agent) -> Report:
-            seen = agent.pause()
-            kind = Certainty.INSTALLED if seen.stopped else Certainty.INDETERMINATE
-            return Report(kind, seen.detail)
-
-        return self.crew.on(targets, pause)
-
-    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Go on."""
-        del fault
-
-        def resume(node: str, agent: Agent) -> Report:
-            seen = agent.resume()
-            # Going on is no evidence that it had stood still: that was seen at the start, or not.
-            return Report(Certainty.INDETERMINATE, f"resumed: {seen.detail}")
-
-        return self.crew.on(targets, resume)
 
 
 @dataclass(slots=True)

@@ -24,9 +24,27 @@ LEADER: Final = "leader"
 # The variants of each kind. The first card of a deck is always its first variant: those that
 # strike the leader come early, because the rest of a run then shows whether the cluster recovered.
 VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "partition": ("isolate-leader", "halves", "isolate-one", "majorities-ring", "one-way"),
-    "kill": ("kill-leader", "kill-one"),
-    "pause": ("pause-leader", "pause-one"),
+    "partition": (
+        "isolate-leader",
+        "halves",
+        "isolate-one",
+        "majorities-ring",
+        "one-way",
+        "bridge",
+        "minority",
+        "one-way-leader",
+        "flapping",
+    ),
+    "kill": (
+        "kill-leader",
+        "kill-one",
+        "kill-minority",
+        "kill-majority",
+        "kill-all",
+        "rolling",
+        "crash-loop",
+    ),
+    "pause": ("pause-leader", "pause-one", "pause-minority", "pause-majority", "pause-all"),
     "clock": ("bump", "strobe", "rate"),
     "member": ("remove-leader", "replace-one", "remove-one", "replace-leader"),
     "transfer": ("to-another", "there-and-back"),
@@ -166,14 +184,25 @@ def _fault(
     if kind == "clock":
         targets = tuple(fallback[: random.randint((len(nodes) + 1) // 2, len(nodes))])
         parameters = _clock_parameters(name, random, (stop_ns - start_ns))
-    elif name == "on-all":
+    elif name in ("on-all", "kill-all", "pause-all"):
         targets = tuple(nodes)
-    elif name in ("halves", "majorities-ring"):
+    elif name.endswith("minority"):
+        targets = tuple(fallback[: max(1, (len(nodes) - 1) // 2)])
+    elif name.endswith("majority"):
+        targets = tuple(fallback[: len(nodes) // 2 + 1])
+    elif name in ("halves", "majorities-ring", "bridge"):
         targets = tuple(nodes)
         parameters = {"shuffle": random.getrandbits(32)}
-    elif name == "one-way":
-        targets = (fallback[0],)
+    elif name in ("one-way", "one-way-leader"):
+        targets = (LEADER if name.endswith("leader") else fallback[0],)
         parameters = {"deaf": random.random() < 0.5}
+    elif name == "rolling":
+        # Once around while the fault lasts: each is back before its successor goes.
+        targets = tuple(fallback)
+        parameters = {"period_ms": (stop_ns - start_ns) // 1_000_000 // len(nodes)}
+    elif name in ("crash-loop", "flapping"):
+        targets = (fallback[0],)
+        parameters = {"period_ms": int(200 * 2 ** random.uniform(0, 2))}
     elif name.endswith("-leader"):
         targets = (LEADER,)
     else:

@@ -47,10 +47,10 @@ def test_a_plan_is_a_function_of_its_seed_and_stays_in_its_time(
 def test_faults_of_one_kind_never_overlap_and_every_variant_comes_before_any_comes_twice(
     seed: int,
 ) -> None:
-    made = plan(seed)
+    made = plan(seed, seconds=60)
     for kind in KINDS:
         mine = [fault for fault in made.faults if fault.kind == kind]
-        assert len(mine) in (5, 6)  # of six intervals, the first one shifted
+        assert len(mine) in (11, 12)  # of twelve intervals, the first one shifted
         for earlier, later in pairwise(mine):
             assert earlier.stop_ns < later.start_ns
         deck = VARIANTS[kind]
@@ -93,6 +93,22 @@ def test_operators_faults_strike_one_node_but_for_snapshots_everywhere(seed: int
             assert fault.targets[0] in NODES
 
 
+@given(seed=st.integers(min_value=0, max_value=2**63), nodes=clusters)
+def test_minorities_and_majorities_are_what_they_are_called(
+    seed: int, nodes: tuple[str, ...]
+) -> None:
+    for fault in plan(seed, seconds=60, nodes=nodes).faults:
+        assert len(set(fault.targets)) == len(fault.targets) > 0
+        if fault.name.endswith("minority") and len(nodes) > 2:
+            assert len(fault.targets) * 2 < len(nodes)
+        if fault.name.endswith("majority"):
+            assert len(fault.targets) == len(nodes) // 2 + 1
+        if fault.name in ("kill-all", "pause-all", "rolling"):
+            assert sorted(fault.targets) == sorted(nodes)
+        if fault.name in ("crash-loop", "flapping"):
+            assert 200 <= fault.parameters["period_ms"] <= 800
+
+
 def test_a_run_shorter_than_its_interval_has_no_faults() -> None:
     assert plan(1, seconds=4).faults == ()
 
@@ -132,6 +148,20 @@ def test_in_a_majorities_ring_everyone_hears_a_majority_and_no_two_the_same(
         assert len(majority) == len(nodes) // 2 + 1
     if len(nodes) > 2:
         assert len(set(heard.values())) == len(nodes)
+
+
+@given(nodes=clusters, seed=st.integers(min_value=0, max_value=1000))
+def test_a_bridge_is_heard_by_both_halves_and_hears_them(nodes: tuple[str, ...], seed: int) -> None:
+    grudge = grudges.bridge(nodes, Random(seed))
+    assert set(grudge) == set(nodes)
+    bridges = [node for node in nodes if not any(node in dropped for dropped in grudge.values())]
+    assert any(not grudge[node] for node in bridges)
+    for node, dropped in grudge.items():
+        assert node not in dropped
+        for other in dropped:
+            assert node in grudge[other]
+    if len(nodes) >= 4:
+        assert len(bridges) == 1
 
 
 def test_isolation_and_one_way_cuts() -> None:

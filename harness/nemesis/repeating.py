@@ -1,0 +1,46 @@
+"""Something that is done again and again while a fault lasts: links that flap, nodes that crash.
+
+Rules of this file:
+- One thread, one turn every period, until `stop`; the first turn comes a period after the start.
+- What goes wrong in a turn ends it and is told by `stop`: no fault goes on unwatched.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from harness.errors import HostError
+
+# A turn is a command or two on some hosts; each of them has its own, shorter bound.
+_STOP_TIMEOUT_S: Final = 20.0
+
+
+class Repeating:
+    """Calls `turn(0)`, `turn(1)`, ... every `period_s` seconds from its making on."""
+
+    def __init__(self, turn: Callable[[int], None], *, period_s: float) -> None:
+        self._turn = turn
+        self._period_s = period_s
+        self._stopped = threading.Event()
+        self._turns = 0
+        self._problem: str | None = None
+        self._thread = threading.Thread(target=self._go, name="nemesis-repeating", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> tuple[int, str | None]:
+        """End it; return how many turns were made, and what went wrong if anything did."""
+        self._stopped.set()
+        self._thread.join(_STOP_TIMEOUT_S)
+        if self._thread.is_alive():
+            return self._turns, f"it did not end within {_STOP_TIMEOUT_S:g} s"
+        return self._turns, self._problem
+
+    def _go(self) -> None:
+        try:
+            while not self._stopped.wait(self._period_s):
+                self._turn(self._turns)
+                self._turns += 1
+        except HostError as error:
+            self._problem = str(error)

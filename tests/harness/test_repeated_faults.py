@@ -1,0 +1,141 @@
+"""Faults that are done again and again while they last, with agents that only keep count."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+from harness.errors import HostError
+from harness.nemesis.faults import Certainty, Crew, Report
+from harness.nemesis.partition import Partition
+from harness.nemesis.plan import Fault
+from harness.nemesis.process import Kill
+from harness.nemesis.repeating import Repeating
+from harness.remote.evidence import Dropped
+
+NODES = ("n1", "n2", "n3")
+ADDRESSES = {"n1": "198.18.0.1", "n2": "198.18.0.2", "n3": "198.18.0.3"}
+
+
+class Agents:
+    """Stands in for a crew: one log of what was asked of whom."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str]] = []
+        self.fails = False
+        self._lock = threading.Lock()
+        self.cluster = SimpleNamespace(nodes=NODES, addresses=ADDRESSES, start=self.start)
+
+    def note(self, node: str, what: str) -> None:
+        with self._lock:
+            self.log.append((node, what))
+
+    def start(self, node: str) -> str:
+        if self.fails:
+            raise HostError(f"{node}: its agent is gone")
+        self.note(node, "start")
+        return "pid 7"
+
+    def on(self, nodes: Sequence[str], act: Callable[[str, Any], Report]) -> dict[str, Report]:
+        return {node: act(node, self.agent(node)) for node in nodes}
+
+    def agent(self, node: str) -> Any:
+        def kill() -> Any:
+            self.note(node, "kill")
+            return SimpleNamespace(gone=True, was_running=True, detail="gone")
+
+        def cut(sources: Sequence[str]) -> Dropped:
+            self.note(node, "cut")
+            return Dropped(by_source=dict.fromkeys(sources, 0), lapses=0)
+
+        def heal_network() -> Dropped:
+            self.note(node, "heal")
+            return Dropped(by_source={ADDRESSES["n1"]: 5}, lapses=1)
+
+        return SimpleNamespace(kill=kill, cut=cut, heal_network=heal_network)
+
+
+def crew(agents: Agents) -> Crew:
+    return cast("Crew", agents)
+
+
+def fault(kind: str, name: str, *targets: str, period_ms: int = 20) -> Fault:
+    return Fault(
+        id=4,
+        kind=kind,
+        name=name,
+        start_ns=0,
+        stop_ns=1,
+        targets=targets,
+        fallback=NODES,
+        parameters={"period_ms": period_ms},
+    )
+
+
+def wait_for(agents: Agents, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while len(agents.log) < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def test_rolling_kills_restart_each_node_before_the_next_goes() -> None:
+    agents = Agents()
+    kill = Kill(crew(agents))
+    rolling = fault("kill", "rolling", *NODES)
+    assert kill.start(rolling, NODES)["n1"].certainty is Certainty.INSTALLED
+    wait_for(agents, 7)
+    ended = kill.stop(rolling, NODES)
+    order = agents.log[:7]
+    assert order == [
+        ("n1", "kill"), ("n1", "start"), ("n2", "kill"), ("n2", "start"), ("n3", "kill"),
+        ("n3", "start"), ("n1", "kill"),
+    ]  # fmt: skip
+    assert agents.log[-3:] == [(node, "start") for node in NODES], "all are started at the end"
+    assert "kills" in ended["n1"].detail
+
+
+def test_a_crash_loop_strikes_one_node_over_and_over() -> None:
+    agents = Agents()
+    kill = Kill(crew(agents))
+    loop = fault("kill", "crash-loop", "n2")
+    kill.start(loop, ("n2",))
+    wait_for(agents, 5)
+    kill.stop(loop, ("n2",))
+    assert agents.log[:5] == [("n2", "kill"), ("n2", "start")] * 2 + [("n2", "kill")]
+    before = len(agents.log)
+    time.sleep(0.1)
+    assert len(agents.log) == before, "nobody is struck when the fault is over"
+
+
+def test_a_loop_that_cannot_go_on_says_why() -> None:
+    agents = Agents()
+    kill = Kill(crew(agents))
+    loop = fault("kill", "crash-loop", "n2")
+    kill.start(loop, ("n2",))
+    agents.fails = True
+    time.sleep(0.2)
+    agents.fails = False
+    ended = kill.stop(loop, ("n2",))
+    assert "ended early: n2: its agent is gone" in ended["n2"].detail
+
+
+def test_a_flapping_link_is_cut_and_healed_in_turn_and_every_cut_counts() -> None:
+    agents = Agents()
+    partition = Partition(crew(agents))
+    flapping = fault("partition", "flapping", "n1")
+    partition.start(flapping, ("n1",))
+    wait_for(agents, 12)
+    ended = partition.stop(flapping, ("n1",))
+    mine = [what for node, what in agents.log if node == "n2"]
+    assert mine[:4] == ["cut", "heal", "cut", "heal"]
+    assert mine[-1] == "heal"
+    heals = mine.count("heal")
+    assert ended["n2"].certainty is Certainty.INSTALLED
+    assert f"dropped packets: {5 * heals} from n1 (with {heals} gaps)" in ended["n2"].detail
+
+
+def test_stopping_before_the_first_turn_makes_none() -> None:
+    turns: list[int] = []
+    assert Repeating(turns.append, period_s=60).stop() == (0, None)
+    assert turns == []
