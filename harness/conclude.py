@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
+from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -101,6 +102,7 @@ def _document(
         "leader_changes": findings.leader_changes,
         "faults": [record.to_json() for record in findings.records],
         "recovery": _recovery(findings),
+        "convergence": None if findings.convergence is None else asdict(findings.convergence),
         "failures": findings.failures,
         "phases": progress.phases,
     }

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from checker.history import EventType
 from harness import store
+from harness.agreement import Agreement
 from harness.cluster import Cluster
 from harness.errors import HarnessError
 from harness.interpreter import Interpreter
@@ -38,6 +39,7 @@ from harness.progress import Progress
 from harness.spec import Spec
 from harness.systems.administrated import Administrated
 from harness.systems.operator import Operator
+from harness.systems.system import Status
 from workloads.generator import Generator, Invocation, stagger, time_limit
 from workloads.workload import Setting, Workload
 
@@ -67,12 +69,24 @@ class Recovery:
 
 
 @dataclass(slots=True)
+class Convergence:
+    """Whether all nodes came to show the same state when nothing was asked of them any more."""
+
+    converged: bool
+    seconds: float
+    deadline_s: float
+    detail: str
+
+
+@dataclass(slots=True)
 class Findings:
     """What a run has learnt so far. Filled as it goes, so that an end at any time leaves it good."""
 
     records: list[FaultRecord] = field(default_factory=list)
     leader_changes: list[dict[str, Any]] = field(default_factory=list)
     recovery: Recovery | None = None
+    convergence: Convergence | None = None
+    agreement: Agreement | None = None
     rates: dict[str, Any] | None = None
     crashes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -193,6 +207,30 @@ class Experiment:
         assert self._interpreter is not None, "load comes first"
         self._interpreter.run(time_limit(_FINAL_S_MAX, self._workload.final(self._setting)))
 
+    def converge(self) -> None:
+        """Wait until all nodes show the same state at the same index, if the system shows it."""
+        began = time.monotonic()
+        deadline_s = self._spec.recovery_timeout
+        while True:
+            said = {
+                node: self._cluster.system.status(node, _STATUS_TIMEOUT_S)
+                for node in self._cluster.nodes
+            }
+            shown = {node: status for node, status in said.items() if status is not None}
+            if shown and all(status.state_hash is None for status in shown.values()):
+                return
+            states = {(status.applied_index, status.state_hash) for status in shown.values()}
+            converged = len(shown) == len(said) and len(states) == 1
+            seconds = time.monotonic() - began
+            if converged or seconds > deadline_s or self._closed.wait(_POLL_S):
+                break
+        self._findings.convergence = Convergence(
+            converged=converged,
+            seconds=round(seconds, 3),
+            deadline_s=deadline_s,
+            detail=", ".join(_state_of(node, status) for node, status in said.items()),
+        )
+
     def close(self) -> None:
         """End everything that this object started; safe at any time, also half way through."""
         with ExitStack() as steps:  # the last one pushed goes first, and none keeps another away
@@ -207,6 +245,7 @@ class Experiment:
                 self._interpreter.stop()
                 self._interpreter.close()
         self._findings.leader_changes = self._observer.leader_changes()
+        self._findings.agreement = self._observer.agreement
 
     def clock(self) -> int:
         """Return the time of the run: nanoseconds since the load began."""
@@ -287,3 +326,9 @@ class Experiment:
         status = self._cluster.system.status(node, _STATUS_TIMEOUT_S)
         state = "no status" if status is None else f"{status.role} in term {status.term}"
         return f"{node} serves no {asked.f} ({said}; {state})"
+
+
+def _state_of(node: str, status: Status | None) -> str:
+    if status is None:
+        return f"{node} says nothing"
+    return f"{node} is at {status.applied_index} ({(status.state_hash or 'no digest')[:12]})"

@@ -46,7 +46,7 @@ def judge(
         except KeyboardInterrupt:
             findings.interrupted = True
             checks.append(_unknown(workload.checks[0].name, "interrupted"))
-    return history, checks + _liveness(findings) + _crashes(findings)
+    return history, checks + _agreement(findings) + _liveness(findings) + _crashes(findings)
 
 
 def judge_history(
@@ -126,18 +126,34 @@ def _reason(result: CheckResult) -> str | None:
     return result.reason
 
 
+def _agreement(findings: Findings) -> list[CheckSummary]:
+    """Judge what the nodes said of themselves, if any of it could be compared."""
+    said = findings.agreement
+    if said is None or not (said.compared or said.contradictions):
+        return []
+    verdict = Verdict.INVALID if said.contradictions else Verdict.VALID
+    reason = "; ".join(said.contradictions) or None
+    details = {"compared": said.compared}
+    return [CheckSummary(name="agreement", verdict=verdict, reason=reason, details=details)]
+
+
 def _liveness(findings: Findings) -> list[CheckSummary]:
     """Judge recovery, if the run came that far; evidence is what every node said last."""
-    recovery = findings.recovery
+    recovery, convergence = findings.recovery, findings.convergence
     if recovery is None:
         return []
-    verdict = Verdict.VALID if recovery.recovered else Verdict.INVALID
     reason = None
-    if not recovery.recovered and findings.failures:
-        # Something of ours broke as well: then nobody knows whose fault it was.
-        return [CheckSummary(name="liveness", verdict=Verdict.UNKNOWN, reason=recovery.detail)]
     if not recovery.recovered:
         reason = f"not recovered {recovery.deadline_s:g} s after the last fault: {recovery.detail}"
+    elif convergence is not None and not convergence.converged:
+        reason = (
+            f"the nodes do not show the same state {convergence.deadline_s:g} s after the last "
+            f"operation: {convergence.detail}"
+        )
+    if reason is not None and findings.failures:
+        # Something of ours broke as well: then nobody knows whose fault it was.
+        return [CheckSummary(name="liveness", verdict=Verdict.UNKNOWN, reason=reason)]
+    verdict = Verdict.VALID if reason is None else Verdict.INVALID
     return [CheckSummary(name="liveness", verdict=verdict, reason=reason)]
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from harness.agreement import Agreement
 from harness.systems.system import Status, System
 
 _INTERVAL_S: Final = 0.25
@@ -33,6 +34,7 @@ class Observer:
         self._lock = threading.Lock()
         self._latest: dict[str, Status | None] = dict.fromkeys(nodes)
         self._leaders: dict[int, tuple[int, str]] = {}
+        self.agreement = Agreement()
         self._done = threading.Event()
         self._file = path.open("a", encoding="utf-8")
         self._threads = [
@@ -92,6 +94,8 @@ class Observer:
             }
         with self._lock:
             self._latest[node] = status
+            if status is not None:
+                self.agreement.note(node, status)
             if status is not None and status.role == "leader":
                 self._leaders.setdefault(status.term, (now_ns, node))
             if not self._file.closed:

@@ -136,7 +136,10 @@ def _missing(evidence: Evidence) -> list[str]:
             missing.append(f"the fault {kind}:{name} did not happen")
     for kind, of_kind in by_kind.items():
         if not of_kind:
-            missing.append(f"the run is too short for a single {kind} (see --nemesis-interval)")
+            missing.append(
+                f"no {kind} happened: the run is too short for one (see --nemesis-interval), or "
+                "other faults left it no node to strike"
+            )
         elif "indeterminate" in of_kind and "installed" not in of_kind:
             missing.append(f"no {kind} was seen to work, only {', '.join(sorted(of_kind))}")
     if evidence.leader_faults and not evidence.leader_changes:

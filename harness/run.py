@@ -163,6 +163,8 @@ def _perform(
         experiment.recover()
     with progress.phase("final reads"):
         experiment.read_everything()
+    with progress.phase("converge"):
+        experiment.converge()
 
 
 def _collect(

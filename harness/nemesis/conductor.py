@@ -49,6 +49,11 @@ class FaultRecord:
         return self.leader in self.targets and self.certainty is Certainty.INSTALLED
 
     @property
+    def was_crowded_out(self) -> bool:
+        """Whether it began when other faults left it nobody to strike, or no time."""
+        return not self.targets and "*" in self.begun
+
+    @property
     def certainty(self) -> Certainty:
         """What is known by now. Seen working at any time is installed; else the beginning counts:
         that something was undone does not show that it was ever done."""
@@ -249,10 +254,14 @@ class Conductor:
 def evidence_by_name(records: Sequence[FaultRecord]) -> dict[tuple[str, str], list[str]]:
     """Return what is known of each planned (kind, name), one entry each time it was planned.
 
-    Where the system itself has to agree, the kind as a whole counts, under the name ``*``.
+    Where the system itself has to agree, the kind as a whole counts, under the name ``*``. A fault
+    that found every node struck by others already was crowded out: nothing was wrong with it, and
+    it says nothing about its kind.
     """
     seen: dict[tuple[str, str], list[str]] = {}
     for record in records:
+        if record.was_crowded_out:
+            continue
         whole = record.fault.kind in ADMINISTRATIVE
         name = (record.fault.kind, "*" if whole else record.fault.name)
         seen.setdefault(name, []).append(record.certainty.value)

@@ -295,6 +295,7 @@ class RaftSystem:
                 clock_offset_ns=wall_ns - (wall_before_ns + round_trip_ns // 2),
                 clock_error_ns=round_trip_ns // 2,
                 raw=answer,
+                state_hash=str(answer["state_hash"]),
             )
         except (requests.RequestException, ValueError, KeyError, TypeError):
             return None

@@ -22,7 +22,8 @@ class Status:
     """What a node said of itself, and what its clock showed while it did.
 
     `clock_offset_ns` is the node's wall clock minus the controller's, give or take
-    `clock_error_ns` (half the round trip). `raw` is the answer as it came.
+    `clock_error_ns` (half the round trip). `raw` is the answer as it came. `state_hash`
+    is a digest of the state at `applied_index`, `None` from a system that gives none.
     """
 
     role: str
@@ -33,6 +34,7 @@ class Status:
     clock_offset_ns: int
     clock_error_ns: int
     raw: Mapping[str, Any]
+    state_hash: str | None = None
 
 
 class System(Protocol):

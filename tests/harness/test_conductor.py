@@ -188,10 +188,12 @@ def test_of_a_kind_that_the_system_carries_out_one_that_worked_is_enough(stage: 
 
 def test_a_fault_that_strikes_nobody_is_skipped_and_says_so(stage: Stage) -> None:
     everyone = fault(0, 0, 100, *NODES)
-    record = stage.conduct(everyone, fault(1, 20, 60, "n1"), for_ms=300).records[1]
+    conductor = stage.conduct(everyone, fault(1, 20, 60, "n1"), for_ms=300)
+    record = conductor.records[1]
     assert (record.targets, record.certainty) == ((), Certainty.SKIPPED)
     assert [number for _, number, _ in stage.kind.log] == [0, 0]
     assert "no node was fit" in str(record.to_json()["detail"])
+    assert evidence_by_name(conductor.records) == {("kill", "kill-0"): ["installed"]}
 
 
 def test_being_undone_shows_nothing_about_having_been_done(stage: Stage) -> None:
