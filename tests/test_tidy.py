@@ -84,6 +84,8 @@ PURE = (
     "harness/outcome.py",
     "harness/systems/administrated.py",
     "harness/systems/raft_admin.py",
+    "harness/systems/raft_errors.py",
+    "harness/systems/raft_words.py",
     "harness/nemesis/plan.py",
     "harness/nemesis/grudges.py",
     "harness/sim/[a-z]*.py",

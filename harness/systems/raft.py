@@ -2,10 +2,8 @@
 
 Rules of this file:
 - Nothing is imported from `node`: its archive is built by a command, its API spoken over HTTP.
-- What an error means is decided by one table (`ERRORS`) and one function (`outcome_of`). A code
-  that the table does not know, an answer that is cut short, or a node whose own `definite` flag
-  disagrees with the table: all of them are doubt, and doubt is `info`.
-- A request is sent once. No redirects, no retries, no proxies, and one deadline for all of it.
+- How to install and start it, and how to ask for its state and order it about, is here; what its
+  clients say and how they say it is in `raft_words.py`, `raft_client.py` and below.
 """
 
 from __future__ import annotations
@@ -16,33 +14,29 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import requests
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
-)
+from urllib3.exceptions import HTTPError
 
-from checker.history import EventType
-from harness.client import Client, Completion
+from harness.client import Client
 from harness.errors import HarnessError, UsageError
 from harness.systems import raft_admin
 from harness.systems.administrated import Members, Reply
+from harness.systems.raft_client import RaftClient
+from harness.systems.raft_http import CONNECT_S_MAX, code_of
+from harness.systems.raft_session import SharedSession
+from harness.systems.raft_words import WORDS
 from harness.systems.system import Status
-from workloads.generator import Invocation
 
 # The folder above the packages: where the node's sources are, in a checkout or installed.
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 # The kinds of data that clients know the words of (`workloads.data`).
-OFFERS: Final = frozenset({"register"})
+OFFERS: Final = frozenset(WORDS)
 
 PEER_PORT: Final = 7000
 CLIENT_PORT: Final = 7001
@@ -50,155 +44,13 @@ CLIENT_PORT: Final = 7001
 # A run writes some thousands of entries: few enough that snapshots are taken and sent in each.
 SNAPSHOT_ENTRIES: Final = 1000
 
-# Error code -> certainly had no effect. The node's codes are those of node/PROTOCOL.md (a test
-# compares the tables); the last four are seen by the client itself.
-ERRORS: Final[Mapping[str, bool]] = {
-    "bad-request": True,
-    "not-authorised": True,
-    "not-found": True,
-    "unknown-member": True,
-    "wrong-type": True,
-    "out-of-range": True,
-    "empty": True,
-    "held": True,
-    "not-held": True,
-    "session-full": True,
-    "session-stale": False,
-    "session-expired": False,
-    "change-in-progress": True,
-    "precondition-failed": True,
-    "too-large": True,
-    "no-leader": True,
-    "not-leader": True,
-    "transferring": True,
-    "overloaded": True,
-    "shutting-down": True,
-    "not-committed": True,
-    "outcome-unknown": False,
-    "not-connected": True,
-    "connection-lost": False,
-    "timeout": False,
-    "garbled-answer": False,
-}
-
-# Hosts are near: a connection that takes longer than this is not going to be made.
-_CONNECT_S_MAX: Final = 1.0
-
-# What a client waits after it could not connect.
-_BACK_OFF_S: Final = 0.1
-
-# An answer is a few hundred bytes; anything of this size is not one of ours.
-_ANSWER_BYTES_MAX: Final = 1 << 20
-_CHUNK_BYTES: Final = 1 << 14
-
-
-def outcome_of(code: str) -> EventType:
-    """Say whether an operation that ended with this error certainly did not happen."""
-    return EventType.FAIL if ERRORS.get(code, False) else EventType.INFO
-
-
-class RaftClient:
-    """Speaks to one node. Not thread-safe: one client a thread."""
-
-    def __init__(self, *, node: str, url: str, timeout_s: float) -> None:
-        """Prepare a session; no connection is made before the first operation."""
-        self.node = node
-        self._url = f"{url}/v1/kv"
-        self._timeout_s = timeout_s
-        self._session = requests.Session()
-        self._session.trust_env = False
-
-    def invoke(self, invocation: Invocation) -> Completion:
-        """Perform one operation within the timeout, and decide what its end means."""
-        try:
-            status, body = self._post(_request_body(invocation))
-        except (requests.RequestException, HTTPError) as error:
-            code = _code_of(error)
-            if code == "not-connected":
-                # A node that is dead refuses in no time: without a pause its clients would take
-                # all the load that the rate allows, and the living nodes would get none.
-                time.sleep(min(_BACK_OFF_S, self._timeout_s / 2))
-            return Completion(outcome_of(code), invocation.value, code)
-        return _completion(invocation, status, body)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._session.close()
-
-    def _post(self, body: Mapping[str, Any]) -> tuple[int, bytes]:
-        """Send once, receive until the deadline. The socket's own timeout is for each receive;
-        the loop adds them up, so that an answer that trickles in does not hold the client."""
-        deadline = time.monotonic() + self._timeout_s
-        connect_s = min(_CONNECT_S_MAX, self._timeout_s / 2)
-        with self._session.post(
-            self._url,
-            json=body,
-            timeout=(connect_s, self._timeout_s - connect_s),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            received = bytearray()
-            while chunk := response.raw.read1(_CHUNK_BYTES):
-                received += chunk
-                if time.monotonic() > deadline:
-                    raise requests.ReadTimeout("the answer was not complete by the deadline")
-                if len(received) > _ANSWER_BYTES_MAX:
-                    raise requests.exceptions.ContentDecodingError("the answer is too long")
-            return response.status_code, bytes(received)
-
-
-def _request_body(invocation: Invocation) -> dict[str, Any]:
-    body: dict[str, Any] = {"op": invocation.f, "key": invocation.key}
-    if invocation.f == "write":
-        body["value"] = invocation.value
-    elif invocation.f == "cas":
-        body["from"], body["to"] = invocation.value
-    return body
-
-
-def _code_of(error: requests.RequestException | HTTPError) -> str:
-    """Name what went wrong below HTTP. Only what failed while connecting carried nothing."""
-    if isinstance(error, requests.ConnectTimeout):
-        return "not-connected"
-    if isinstance(error, requests.Timeout | ReadTimeoutError):
-        return "timeout"
-    if isinstance(error, requests.ConnectionError):
-        cause = error.args[0] if error.args else None
-        reason = getattr(cause, "reason", cause)
-        if isinstance(reason, NewConnectionError | ConnectTimeoutError):
-            return "not-connected"
-        return "connection-lost"
-    return "connection-lost" if isinstance(error, ProtocolError) else "garbled-answer"
-
-
-def _completion(invocation: Invocation, status: int, body: bytes) -> Completion:
-    """Turn an answer into a completion; whatever is not exactly as agreed is doubt."""
-    doubt = Completion(outcome_of("garbled-answer"), invocation.value, "garbled-answer")
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return doubt
-    if not isinstance(answer, dict):
-        return doubt
-    if status == requests.codes.ok and answer.get("ok") is True and "value" in answer:
-        if invocation.f == "read":
-            return Completion(EventType.OK, answer["value"])
-        # The node repeats what it wrote: an answer to somebody else's write is none to ours.
-        asked = invocation.value[1] if invocation.f == "cas" else invocation.value
-        same = json.dumps(answer["value"], sort_keys=True) == json.dumps(asked, sort_keys=True)
-        return Completion(EventType.OK, invocation.value) if same else doubt
-    error = answer.get("error")
-    if not isinstance(error, dict) or not isinstance(error.get("code"), str):
-        return doubt
-    # "Definite" takes two: the node's promise for this request, and the protocol's for the code.
-    promised = error.get("definite") is True
-    kind = outcome_of(error["code"]) if promised else EventType.INFO
-    return Completion(kind, invocation.value, error["code"])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaftSystem:
-    """A cluster of our nodes. `addresses` maps each node to its IP address."""
+    """A cluster of our nodes.
+
+    `addresses` maps each node to its IP address. `reads` is the `mode` of whatever only reads.
+    """
 
     addresses: Mapping[str, str]
     archive: Path
@@ -206,6 +58,10 @@ class RaftSystem:
     operation_timeout_s: float
     reads: str = "linear"
     name: str = "raft"
+    # node -> the session that its repeating clients share
+    _sessions: dict[str, SharedSession] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def files(self) -> Mapping[str, Path]:
         """Return the one archive that a node is."""
@@ -250,6 +106,7 @@ class RaftSystem:
             str(request_timeout_ms),
             "--snapshot-entries",
             str(SNAPSHOT_ENTRIES),
+            *(["--leases"] if self.reads == "lease" else []),
         ]
 
     @property
@@ -270,10 +127,19 @@ class RaftSystem:
     def client(
         self, node: str, data: str, *, timeout_s: float | None = None, retries: int = 0
     ) -> Client:
-        """Return a client of one node."""
-        del data, retries
-        timeout_s = timeout_s or self.operation_timeout_s
-        return RaftClient(node=node, url=self._url(node), timeout_s=timeout_s)
+        """Return a client of one node. One that repeats goes on to the nodes after it, and shares
+        a session with all such clients of the node."""
+        nodes = [*self.addresses]
+        first = nodes.index(node)
+        return RaftClient(
+            node=node,
+            urls=[self._url(one) for one in nodes[first:] + nodes[:first]],
+            data=data,
+            timeout_s=timeout_s or self.operation_timeout_s,
+            reads=self.reads,
+            retries=retries,
+            sessions=self._sessions.setdefault(node, SharedSession()) if retries else None,
+        )
 
     def status(self, node: str, timeout_s: float) -> Status | None:
         """Ask /status once; the offset is taken at the middle of the round trip."""
@@ -329,7 +195,7 @@ class RaftSystem:
         return self._administrate(via, {"op": "snapshot"}, timeout_s)
 
     def _administrate(self, via: str, body: Mapping[str, str], timeout_s: float) -> Reply:
-        connect_s = min(_CONNECT_S_MAX, timeout_s / 2)
+        connect_s = min(CONNECT_S_MAX, timeout_s / 2)
         try:
             response = _status_session().post(
                 f"{self._url(via)}/v1/admin",
@@ -339,7 +205,7 @@ class RaftSystem:
             )
             return raft_admin.reply_of(response.status_code, response.content)
         except (requests.RequestException, HTTPError) as error:
-            return raft_admin.reply_of_failure(_code_of(error))
+            return raft_admin.reply_of_failure(code_of(error))
 
     def _url(self, node: str) -> str:
         return f"http://{self._address(node, CLIENT_PORT)}"

@@ -14,8 +14,8 @@ from harness.nemesis.roster import Roster
 from harness.spec import FAULTS
 from harness.systems.administrated import Administrated, Ending, Members, Reply, newest
 from harness.systems.operator import Operator, next_to_ask
-from harness.systems.raft import ERRORS
 from harness.systems.raft_admin import REFUSALS, members_of, reply_of, reply_of_failure
+from harness.systems.raft_errors import ERRORS
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 REFUSED = Reply(ending=Ending.REFUSED, code="no-leader")

@@ -12,7 +12,8 @@ import pytest
 
 from checker.history import EventType
 from harness.client import Completion
-from harness.systems.raft import ERRORS, RaftClient, outcome_of
+from harness.systems.raft_client import RaftClient
+from harness.systems.raft_errors import ERRORS, REPEATED, SESSION_LOST, outcome_of
 from workloads.generator import Invocation
 
 READ = Invocation(f="read", key="k0", thread=0)
@@ -88,8 +89,12 @@ def server() -> Iterator[Server]:
     made.close()
 
 
+def client_of(url: str, *, timeout_s: float = 1.0, reads: str = "linear") -> RaftClient:
+    return RaftClient(node="n1", urls=[url], data="register", timeout_s=timeout_s, reads=reads)
+
+
 def ask(server: Server, invocation: Invocation, *, timeout_s: float = 1.0) -> Completion:
-    client = RaftClient(node="n1", url=server.url, timeout_s=timeout_s)
+    client = client_of(server.url, timeout_s=timeout_s)
     try:
         return client.invoke(invocation)
     finally:
@@ -186,7 +191,7 @@ def test_an_answer_that_trickles_in_does_not_hold_the_client(server: Server) -> 
 def test_a_refused_connection_has_carried_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    client = RaftClient(node="n1", url=f"http://127.0.0.1:{port}", timeout_s=1)
+    client = client_of(f"http://127.0.0.1:{port}")
     assert client.invoke(WRITE) == Completion(EventType.FAIL, 4, "not-connected")
     client.close()
 
@@ -204,8 +209,25 @@ def test_the_table_is_that_of_the_protocol() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \| \d{3} \| (true|false) \|", text, re.MULTILINE)
     documented = {code: definite == "true" for code, definite in rows}
     assert len(documented) >= 10
-    own = {"not-connected", "connection-lost", "timeout", "garbled-answer"}
+    own = {"no-session", "not-connected", "connection-lost", "timeout", "garbled-answer"}
     assert {code: definite for code, definite in ERRORS.items() if code not in own} == documented
+
+
+def test_what_is_said_of_codes_is_said_of_codes_there_are() -> None:
+    assert set(ERRORS) >= REPEATED | SESSION_LOST
+    assert not REPEATED & SESSION_LOST
+
+
+def test_the_mode_of_reads_is_said_where_it_is_not_the_usual_one(server: Server) -> None:
+    server.behaviour = ok(4)
+    client = client_of(server.url, reads="stale")
+    client.invoke(READ)
+    client.invoke(WRITE)
+    client.close()
+    assert [json.loads(body) for body in server.requests] == [
+        {"op": "read", "key": "k0", "mode": "stale"},
+        {"op": "write", "key": "k0", "value": 4},
+    ]
 
 
 def test_unknown_codes_are_doubt() -> None:
