@@ -25,8 +25,8 @@ from workloads.generator import Invocation
 _BACK_OFF_S: Final = 0.1
 _BACK_OFF_S_MAX: Final = 1.0
 
-# A try that has less than this is none.
-_TRY_S_MIN: Final = 0.01
+# A try that has less than this is none: it would only add a doubt.
+_TRY_S_MIN: Final = 0.1
 
 
 class RaftClient:
