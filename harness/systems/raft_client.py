@@ -84,8 +84,8 @@ class RaftClient:
         self._wire.close()
 
     def _session(self, sessions: SharedSession) -> Session | None:
-        """Return the node's session; opening one takes no more than a try may take."""
-        share_s = self._timeout_s / (self._tries + 1)
+        """Return the node's session; opening one takes no longer than a try may take."""
+        share_s = max(_TRY_S_MIN, self._timeout_s / (self._tries + 1))
         session = sessions.current(self._open_session, time.monotonic() + share_s)
         if session is None:
             self._spare_the_rate()

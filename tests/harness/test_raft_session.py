@@ -199,6 +199,41 @@ def test_after_a_doubt_a_refusal_is_doubt(node: Node, doubt: str, refusal: str) 
     assert {sequence for _, sequence, _ in node.sessions} == {1}
 
 
+def test_a_doubt_between_refusals_is_doubt(node: Node) -> None:
+    node.says(error("no-leader"), None, error("precondition-failed"))
+    assert ask(CAS, node) == Completion(EventType.INFO, [4, 5], "precondition-failed")
+
+
+def test_refusals_without_a_doubt_are_certain(node: Node) -> None:
+    node.says(error("no-leader"), error("not-committed"), error("precondition-failed"))
+    assert ask(CAS, node) == Completion(EventType.FAIL, [4, 5], "precondition-failed")
+
+
+def test_a_repetition_acknowledges_what_was_finished_meanwhile(node: Node) -> None:
+    shared, seen = SharedSession(), threading.Event()
+
+    def script(body: dict[str, Any]) -> Said:
+        if body["session"]["seq"] == 1:
+            seen.set()
+            assert second_done.wait(10)
+            return ok(4)
+        if not second_tried.is_set():
+            second_tried.set()
+            assert seen.wait(10)
+            second_done.set()
+            first.result(10)
+            return None
+        return ok(4)
+
+    second_done, second_tried = threading.Event(), threading.Event()
+    node.script = script
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, WRITE, node, shared=shared, timeout_s=30.0)
+        assert seen.wait(10)
+        assert ask(WRITE, node, shared=shared, timeout_s=30.0) == Completion(EventType.OK, 4)
+    assert node.sessions == [(100, 1, 0), (100, 2, 0), (100, 2, 1)]
+
+
 def test_after_a_doubt_an_answer_counts(node: Node) -> None:
     node.says(None, error("no-leader"), ok(5))
     assert ask(CAS, node) == Completion(EventType.OK, [4, 5])
@@ -332,7 +367,9 @@ def test_what_is_acknowledged_ends_before_the_first_unfinished_sequence() -> Non
 
 
 def test_all_tries_together_have_one_deadline(node: Node) -> None:
-    silence = threading.Event()
+    silence, shared = threading.Event(), SharedSession()
+    ask(WRITE, node, shared=shared)
+    node.requests.clear()
 
     def silent(_: dict[str, Any]) -> Said:
         silence.wait(20)
@@ -340,7 +377,8 @@ def test_all_tries_together_have_one_deadline(node: Node) -> None:
 
     node.script = silent
     began_s = time.monotonic()
-    assert ask(WRITE, node, timeout_s=0.9) == Completion(EventType.INFO, 4, "timeout")
+    ended = ask(WRITE, node, shared=shared, timeout_s=0.9)
+    assert ended == Completion(EventType.INFO, 4, "timeout")
     took_s = time.monotonic() - began_s
     silence.set()
     assert 0.5 < took_s < 2
@@ -348,10 +386,14 @@ def test_all_tries_together_have_one_deadline(node: Node) -> None:
 
 
 def test_many_retries_are_bounded_by_time(node: Node) -> None:
+    shared = SharedSession()
+    ask(WRITE, node, shared=shared)
+    node.requests.clear()
     node.says(error("no-leader"))
     began_s = time.monotonic()
-    assert ask(WRITE, node, retries=100, timeout_s=0.6).error == "no-leader"
+    ended = ask(WRITE, node, shared=shared, retries=100, timeout_s=0.6)
     assert time.monotonic() - began_s < 2
+    assert ended.error in ("no-leader", "timeout")
     assert 3 <= len(node.requests) < 101
 
 
@@ -361,6 +403,23 @@ def test_a_dead_node_of_ones_own_does_not_end_an_operation(node: Node, other: No
     node.close()
     assert ask(WRITE, node, other, shared=shared) == Completion(EventType.OK, 4)
     assert other.sessions == [(100, 2, 1)]
+
+
+def test_clients_of_a_dead_node_do_not_take_the_load_of_the_living(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.close()
+    pauses: list[float] = []
+    monkeypatch.setattr("harness.systems.raft_client.time.sleep", pauses.append)
+    plain = RaftClient(node="n1", urls=[node.url], data="register", timeout_s=5)
+    assert plain.invoke(WRITE) == Completion(EventType.FAIL, 4, "not-connected")
+    plain.close()
+    assert len(pauses) == 1
+    assert ask(WRITE, node).error == "no-session"
+    assert len(pauses) == 2
+    assert ask(READ, node) == Completion(EventType.FAIL, None, "not-connected")
+    assert len(pauses) == 5
+    assert all(pause > 0 for pause in pauses)
 
 
 def system(**options: Any) -> RaftSystem:
