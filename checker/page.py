@@ -26,7 +26,9 @@ def as_text(path: str, result: CheckResult) -> str:
         f"  {result.operations} operations, {len(result.keys)} keys, {result.algorithm}, "
         f"{result.seconds:.2f} s, {result.peak_mb:.0f} MB"
     )
-    if result.verdict is Verdict.VALID:
+    if result.verdict is Verdict.VALID and any(
+        key.linearization is not None for key in result.keys
+    ):
         lines.append("  proved by an order of the operations, played through the model")
     shown = result.counterexample
     if shown is not None:
@@ -34,7 +36,7 @@ def as_text(path: str, result: CheckResult) -> str:
         lines += ["", *_wrapped(f"  {where}{shown['summary']}"), ""]
         lines += [f"  {line}" for line in _table(shown["operations"])]
         lines += ["", *(f"  {line}" for line in picture(shown["operations"]))]
-        lines += [f"  {line}" for line in _endings(shown["final_states"])]
+        lines += [f"  {line}" for line in _endings(shown.get("final_states", ()))]
         if shown.get("cycle"):
             lines += ["", "  a circle of what must come before what:"]
             lines += [line for said in shown["cycle"] for line in _wrapped(f"    {said}")]

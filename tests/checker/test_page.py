@@ -38,10 +38,18 @@ def page(random: History, model: Any = CAS) -> str:
 
 
 def test_valid() -> None:
-    assert as_text("h.jsonl", result(Verdict.VALID)).splitlines() == [
+    ordered = KeyResult(key=None, verdict=Verdict.VALID, operations=3, linearization=(0, 2, 4))
+    assert as_text("h.jsonl", result(Verdict.VALID, keys=(ordered,))).splitlines() == [
         "h.jsonl: valid",
         "  3 operations, 1 keys, depth-first, 0.13 s, 13 MB",
         "  proved by an order of the operations, played through the model",
+    ]
+
+
+def test_a_verdict_without_an_order_claims_none() -> None:
+    assert as_text("h.jsonl", result(Verdict.VALID)).splitlines() == [
+        "h.jsonl: valid",
+        "  3 operations, 1 keys, depth-first, 0.13 s, 13 MB",
     ]
 
 

@@ -86,7 +86,7 @@ def listed_operation(operation: Operation, why_not: str | None = None) -> dict[s
     """Return an operation as counterexamples list it."""
     invocation, completion = operation.invocation, operation.completion
     ended = operation.type is EventType.OK
-    listed: dict[str, Any] = {
+    return {
         "index": invocation.index,
         "process": invocation.process,
         "node": invocation.node,
@@ -95,5 +95,5 @@ def listed_operation(operation: Operation, why_not: str | None = None) -> dict[s
         "type": operation.type.value,
         "start_ns": invocation.time,
         "end_ns": completion.time if completion is not None and operation.end is not None else None,
+        "why_not": why_not,
     }
-    return listed if why_not is None else {**listed, "why_not": why_not}
