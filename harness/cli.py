@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn, TextIO, cast
 
 from harness.errors import SplitbrainError, UsageError
 from harness.outcome import worst
+from harness.seed import fresh_seed
 from harness.spec import Spec, flag, from_values, read_toml
 
 _PROGRAM: Final = "splitbrain"
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_test(commands)
     _add_replay(commands)
+    _add_sweep(commands)
     _add_check(commands)
     _add_verify(commands)
     _add_report(commands)
@@ -118,8 +120,14 @@ def _add_test(commands: Any) -> None:
             metavar=_metavar(option.metadata, option.default),
             help=_help(option.metadata, option.default, name=option.name),
         )
-    test.add_argument("--json", action="store_true", help="print outcome.json instead of text")
+    _add_output(test, "print outcome.json instead of text", "print the outcome's line only")
     test.set_defaults(command=_test)
+
+
+def _add_output(command: Any, json_help: str, quiet_help: str) -> None:
+    output = command.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help=json_help)
+    output.add_argument("--quiet", action="store_true", help=quiet_help)
 
 
 def _metavar(metadata: Any, default: object) -> str:
@@ -145,15 +153,17 @@ def _test(options: argparse.Namespace) -> int:
     values = read_toml(options.spec) if options.spec is not None else {}
     typed = {option.name: getattr(options, option.name) for option in fields(Spec)}
     values |= {name: value for name, value in typed.items() if value is not None}
-    spec = from_values({"seed": _fresh_seed(), **values})
+    spec = from_values({"seed": fresh_seed(), **values})
     codes = []
     try:
-        for result in run_all(spec):
+        for result in run_all(spec, shown=False if options.quiet else None):
             codes.append(result.exit_code)
             if options.json:
                 _say(json.dumps({**result.document, "path": str(result.path)}))
             else:
-                _say(summary(result, command=_called_as()))
+                text = summary(result, command=_called_as())
+                _say(text.partition("\n")[0] if options.quiet else text)
+            _summarize(result.path)
     except SplitbrainError as error:
         # Of a series, what was found before counts as well.
         _complain(str(error))
@@ -199,11 +209,59 @@ def _called_as() -> str:
     return sys.argv[0] if Path(sys.argv[0]).name == _PROGRAM else _PROGRAM
 
 
-def _fresh_seed() -> int:
-    """Return a seed that nobody chose: the one place where a run meets real randomness."""
-    import secrets
+def _summarize(folder: Path) -> None:
+    """Show the summary of a run or a sweep on the page of the job that this is a step of."""
+    from harness import step_summary
 
-    return secrets.randbelow(1_000_000)
+    warning = step_summary.append(folder / "summary.md")
+    if warning is not None:
+        _complain(f"warning: {warning}")
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = commands.add_parser("sweep", help="run a matrix of tests, whatever becomes of each")
+    sweep.add_argument("file", type=Path, metavar="FILE", help="a TOML file, see docs/ci.md")
+    sweep.add_argument(
+        "--budget-s", metavar="N", help="seconds for all of it; what does not fit is not begun"
+    )
+    sweep.add_argument(
+        "--resume", action="store_true", help="go on with the newest sweep of this file"
+    )
+    sweep.add_argument("--store", metavar="TEXT", help="the folder that runs are kept in")
+    _add_output(sweep, "one JSON object a run instead of text", "print the last line only")
+    sweep.set_defaults(command=_sweep)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from harness import sweep_text
+    from harness.sweep import Record, Watch, sweep
+    from harness.sweep_plan import Planned, budget_of
+
+    def begins(planned: Planned, total: int) -> None:
+        if not options.quiet:
+            _complain(f"{planned.number}/{total} begins: {planned.title}")
+
+    def ended(record: Record, total: int) -> None:
+        if options.json:
+            _say(json.dumps(record))
+        if not options.quiet:
+            _complain(sweep_text.ended(record, total))
+
+    swept = sweep(
+        options.file,
+        store_folder=options.store,
+        budget_s=None if options.budget_s is None else budget_of(options.budget_s),
+        resume=options.resume,
+        watch=Watch(begins=begins, ended=ended, shown=False if options.quiet else None),
+    )
+    for failure in swept.document["failures"]:
+        _complain(failure)
+    if options.quiet:
+        _say(sweep_text.total(swept.document))
+    elif not options.json:
+        _say(sweep_text.table(swept.document, str(swept.folder / "summary.md")))
+    _summarize(swept.folder)
+    return swept.exit_code
 
 
 def _add_check(commands: Any) -> None:

@@ -181,9 +181,9 @@ def _write(folder: Path, document: dict[str, Any], progress: Progress) -> str | 
 
 
 def _write_reports(folder: Path) -> None:
-    from reports import junit, page, parquet
+    from reports import junit, markdown, page, parquet
     from reports.load import load
 
     run = load(folder)
-    for report in (page, junit, parquet):
+    for report in (page, junit, markdown, parquet):
         report.save(run)

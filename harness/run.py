@@ -88,15 +88,15 @@ def run(spec: Spec, *, progress: Progress | None = None, plan: Plan | None = Non
     )
 
 
-def run_all(spec: Spec) -> Iterator[Result]:
+def run_all(spec: Spec, *, shown: bool | None = None) -> Iterator[Result]:
     """Run a test `test_count` times, each with its own seed; the first has the spec's own.
 
-    An interrupted run is the last one.
+    An interrupted run is the last one. `shown` overrules whether runs are drawn on the terminal.
     """
     seeds = Stream(spec.seed, "test-count")
     for number in range(spec.test_count):
         seed = spec.seed if number == 0 else seeds.bits(number) >> 32
-        result = run(replace(spec, seed=seed, test_count=1))
+        result = run(replace(spec, seed=seed, test_count=1), progress=Progress(shown=shown))
         yield result
         if result.outcome is Outcome.INTERRUPTED:
             return

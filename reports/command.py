@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import junit, page, parquet
+from . import junit, markdown, page, parquet
 from .load import NotARunError, load
 
 OK = 0
@@ -25,6 +25,7 @@ def run_report(run: Path) -> int:
         loaded = load(run)
         written = page.save(loaded)
         junit.save(loaded)
+        markdown.save(loaded)
         parquet.save(loaded)
     except NotARunError as error:
         sys.stderr.write(f"splitbrain: {error}\n")

@@ -82,6 +82,8 @@ PURE = (
     "workloads/checks/*.py",
     "workloads/generators/*.py",
     "harness/outcome.py",
+    "harness/sweep_plan.py",
+    "harness/sweep_text.py",
     "harness/systems/administrated.py",
     "harness/systems/raft_admin.py",
     "harness/systems/raft_errors.py",
