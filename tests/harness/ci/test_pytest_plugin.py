@@ -16,7 +16,7 @@ from harness.outcome import Outcome
 
 pytest_plugins = ["pytester"]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEST = """\
 def test_a_register(splitbrain):
     result = splitbrain.run(workload="register", nemesis="partition,kill", time_limit=30)

@@ -1,0 +1,41 @@
+"""The examples for CI: the sweep can be planned, and every command in them is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.cli import _parser
+from harness.spec import read_toml
+from harness.sweep_plan import plan_of
+
+ROOT = Path(__file__).resolve().parents[3]
+NIGHTLY = ROOT / "docs" / "examples" / "nightly.toml"
+FILES = {
+    "docs/ci.md": 4,
+    "docs/examples/nightly.toml": 1,
+    "docs/examples/github-workflow.yml": 2,
+    "docs/examples/gitlab-ci.yml": 2,
+    "docs/examples/splitbrain-nightly.service": 1,
+}
+# A command stands at the end of its line, and names what it is called with.
+COMMAND = re.compile(r"^(?!#? ?Description).*?\bsplitbrain (sweep \S.*|doctor)$", re.MULTILINE)
+
+
+def test_the_example_of_a_sweep_is_as_its_comment_says() -> None:
+    plan = plan_of(read_toml(NIGHTLY), file=str(NIGHTLY), store=None, seed=1)
+    combinations = {(run.spec.workload, run.spec.nemesis) for run in plan.runs}
+    assert (len(combinations), len(plan.runs), plan.keep) == (12, 60, "failures")
+    assert len({(run.spec.workload, run.spec.nemesis) for run in plan.runs[:12]}) == 12
+
+
+@pytest.mark.parametrize(("name", "count"), FILES.items())
+def test_every_command_in_the_examples_can_be_typed(name: str, count: int) -> None:
+    commands = COMMAND.findall((ROOT / name).read_text(encoding="utf-8"))
+    assert len(commands) == count, commands
+    for command in commands:
+        options = _parser().parse_args(command.split())
+        file = getattr(options, "file", NIGHTLY)
+        assert (ROOT / file).resolve() == NIGHTLY, command
