@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -19,6 +19,7 @@ from typing import Final
 from harness.errors import HostError
 from harness.hosts.host import HostAddress
 from harness.remote.agent_client import Agent
+from harness.remote.evidence import FULL_DISK
 from harness.remote.ssh import Remote
 from harness.store import CLOCK, write_json
 from harness.systems.administrated import Administrated
@@ -40,13 +41,19 @@ class Cluster:
     """A set of hosts with one system on them. Use as a context manager."""
 
     def __init__(
-        self, hosts: Sequence[HostAddress], system: System, *, clock_faults: bool = False
+        self,
+        hosts: Sequence[HostAddress],
+        system: System,
+        *,
+        clock_faults: bool = False,
+        disk_faults: bool = False,
     ) -> None:
         self.system = system
         self.nodes = tuple(host.name for host in hosts)
         self.addresses = {host.name: host.address for host in hosts}
         self._hosts = {host.name: host for host in hosts}
         self._clock_faults = clock_faults
+        self._disk_faults = disk_faults
         self._remotes: dict[str, Remote] = {}
         self._agents: dict[str, Agent] = {}
         # A node that is being made anew must not be started by somebody else in the middle of it.
@@ -92,6 +99,10 @@ class Cluster:
             started = self._agents[node].start(command, log=LOG, clock=self._clock_faults)
             return started.detail
 
+    def hold(self, node: str) -> AbstractContextManager[object]:
+        """Keep everybody else from starting a node or making it anew meanwhile."""
+        return self._starting[node]
+
     def start_anew(self, node: str) -> str:
         """Stop the system on a node, wipe its data, make it anew to join, and start it.
 
@@ -106,6 +117,8 @@ class Cluster:
             ended = self._agents[node].stop(timeout_s=_STOP_TIMEOUT_S)
             if not ended.gone:
                 raise HostError(f"{node}: the system could not be stopped: {ended.detail}")
+            if self._disk_faults:
+                self._agents[node].undo_disk()  # a new node comes with a good disk
             folders = [f"{SYSTEM_HOME}/{name}" for name in self.system.data_folders()]
             remote.check(["rm", "-rf", *folders], timeout_s=_COMMAND_TIMEOUT_S)
             for command in self.system.prepare_to_join(node, SYSTEM_HOME):
@@ -155,6 +168,9 @@ class Cluster:
                 killed = one.signal == "SIGKILL"
                 if one.asked_by == "stop" or (one.asked_by == "kill" and killed):
                     continue
+                refused = one.asked_by == FULL_DISK
+                if refused and one.status in self.system.environmental_exits:
+                    continue  # it is right to give up: we left it no room
                 if node in self._wiped and one.status in self._exits_without_data():
                     continue  # it is right to refuse: its data was taken away by us
                 surroundings = killed or one.status in self.system.environmental_exits
@@ -240,8 +256,14 @@ class Cluster:
     def _install(self, node: str) -> None:
         remote = self._remotes[node]
         remote.check(["rm", "-rf", SYSTEM_HOME, LOG], timeout_s=_COMMAND_TIMEOUT_S)
+        if self._disk_faults:
+            # All of the system's folder is the volume: what is wiped in it is never the mount.
+            self._agents[node].make_volume(SYSTEM_HOME)
         for name, path in self.system.files().items():
             remote.upload(path, f"{SYSTEM_HOME}/{name}", mode=0o755)
+        if self._disk_faults:
+            # A power loss must not take the program: it was there long before.
+            remote.check(["sync", "-f", SYSTEM_HOME], timeout_s=_COMMAND_TIMEOUT_S)
         for command in self.system.prepare(node, SYSTEM_HOME):
             remote.check(command, timeout_s=_COMMAND_TIMEOUT_S)
 

@@ -110,7 +110,14 @@ def _document(
 
 def _leader_faults(findings: Findings) -> int:
     """Count the faults that took a leader from the others."""
-    names = ("isolate-leader", "kill-leader", "pause-leader", "remove-leader", "replace-leader")
+    names = (
+        "isolate-leader",
+        "kill-leader",
+        "pause-leader",
+        "power-loss-leader",
+        "remove-leader",
+        "replace-leader",
+    )
     return sum(
         1 for record in findings.records if record.fault.name in names and record.struck_leader
     )

@@ -149,7 +149,14 @@ def _perform(
         hosts = stack.enter_context(hosts_for(spec))
     system = make_system(spec, hosts, scratch)
     with progress.phase("deploy"):
-        cluster = stack.enter_context(Cluster(hosts, system, clock_faults="clock" in spec.nemesis))
+        cluster = stack.enter_context(
+            Cluster(
+                hosts,
+                system,
+                clock_faults="clock" in spec.nemesis,
+                disk_faults="disk" in spec.nemesis,
+            )
+        )
         cluster.install()
     experiment = Experiment(spec, workload, cluster, folder, findings, progress, plan)
     stack.callback(_collect, cluster, folder / store.HOSTS, experiment, findings, progress)

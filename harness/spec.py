@@ -25,7 +25,7 @@ from workloads.catalogue import WORKLOADS
 
 SYSTEMS = ("raft",)
 READS = ("linear", "lease", "stale")
-FAULTS = ("partition", "kill", "pause", "clock", "member", "transfer", "snapshot")
+FAULTS = ("partition", "kill", "pause", "clock", "disk", "member", "transfer", "snapshot")
 # Of the nodes one may be removed, and then a majority must be left that can lose one more.
 _NODES_MIN_TO_REMOVE = 4
 

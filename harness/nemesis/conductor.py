@@ -21,7 +21,7 @@ from typing import Any, Final
 from checker.history import NEMESIS, EventType
 from harness.journal import Journal
 from harness.nemesis.faults import Certainty, FaultKind, Report, Reports, overall
-from harness.nemesis.plan import ADMINISTRATIVE, LEADER, Fault, Plan
+from harness.nemesis.plan import ADMINISTRATIVE, LEADER, OPTIONAL, Fault, Plan
 from harness.progress import Progress
 
 # The longest single wait, so that a stop is heard soon.
@@ -223,11 +223,11 @@ class Conductor:
         return tuple(taken)
 
     def _down(self) -> set[str]:
-        """Return the nodes that a fault in force has killed or paused, or that are absent."""
+        """Return the nodes that a fault in force holds down or may bring down, or that are absent."""
         return {
             node
             for record in self._in_force
-            if record.fault.kind in ("kill", "pause")
+            if record.fault.kind in ("kill", "pause", "disk")
             for node in record.targets
         } | set(self._absent())
 
@@ -256,11 +256,13 @@ def evidence_by_name(records: Sequence[FaultRecord]) -> dict[tuple[str, str], li
 
     Where the system itself has to agree, the kind as a whole counts, under the name ``*``. A fault
     that found every node struck by others already was crowded out: nothing was wrong with it, and
-    it says nothing about its kind.
+    it says nothing about its kind. What the host had no means for counts only where it need not
+    have.
     """
     seen: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        if record.was_crowded_out:
+        optional = (record.fault.kind, record.fault.name) in OPTIONAL
+        if record.was_crowded_out or (optional and record.certainty is Certainty.SKIPPED):
             continue
         whole = record.fault.kind in ADMINISTRATIVE
         name = (record.fault.kind, "*" if whole else record.fault.name)

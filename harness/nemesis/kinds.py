@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from harness.nemesis.disk import Disk
 from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
 from harness.nemesis.partition import Partition
 from harness.nemesis.plan import Fault
@@ -35,6 +36,7 @@ def make_kinds(crew: Crew, system: System) -> Mapping[str, FaultKind]:
         "kill": Kill(crew),
         "pause": Pause(crew),
         "clock": Clock(crew, system),
+        "disk": Disk(crew),
     }
 
 

@@ -26,10 +26,13 @@ from harness.remote.evidence import (
     Dropped,
     Ended,
     Exit,
+    FullDisk,
     Healed,
     Hello,
+    PowerLoss,
     Process,
     Skipped,
+    SlowDisk,
     Started,
     Threads,
     dropped_of,
@@ -193,6 +196,33 @@ class Agent:
         """Return what it is meant to show, and how often a strobe has flipped it."""
         return self._ask_clock("clock_state")
 
+    def make_volume(self, root: str) -> Skipped | None:
+        """Put a fresh volume for disk faults on an empty folder, until the host is healed."""
+        return skipped_of(self._ask("make_volume", {"root": root}))
+
+    def write_canaries(self) -> Skipped | None:
+        """Write the two files by which a power loss is seen."""
+        return skipped_of(self._ask("write_canaries"))
+
+    def cut_power(self) -> PowerLoss | Skipped:
+        """SIGKILL the system and lose what it has not fsynced; it stays down."""
+        answer = self._ask("cut_power", wait_s=2 * _REQUEST_TIMEOUT_S)
+        return skipped_of(answer) or PowerLoss(**_fields_of(PowerLoss, answer))
+
+    def fill_disk(self) -> FullDisk | Skipped:
+        """Leave no room on the volume."""
+        answer = self._ask("fill_disk")
+        return skipped_of(answer) or FullDisk(**_fields_of(FullDisk, answer))
+
+    def slow_disk(self) -> SlowDisk | Skipped:
+        """Slow the system's writes."""
+        answer = self._ask("slow_disk", wait_s=2 * _REQUEST_TIMEOUT_S)
+        return skipped_of(answer) or SlowDisk(**_fields_of(SlowDisk, answer))
+
+    def undo_disk(self) -> None:
+        """Give the volume its room and its speed back. Nothing to undo is no error."""
+        self._ask("undo_disk")
+
     def wall_clock(self) -> Clocks:
         """Return the host's own clocks (of the host, not what the system is made to see)."""
         answer = self._ask("wall_clock")
@@ -235,8 +265,7 @@ class Agent:
 
     def _ask_clock(self, do: str, **parameters: Any) -> ClockState | Skipped:
         answer = self._ask(do, parameters)
-        names = ClockState.__dataclass_fields__
-        return skipped_of(answer) or ClockState(**{k: v for k, v in answer.items() if k in names})
+        return skipped_of(answer) or ClockState(**_fields_of(ClockState, answer))
 
     def _ask(
         self,
@@ -331,3 +360,8 @@ class Agent:
 
     def _error(self, what: str) -> HostError:
         return HostError(f"host {self.name} ({self._remote.host.address}): {what}")
+
+
+def _fields_of(kind: type[Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of an answer what this kind of evidence has fields for."""
+    return {name: value for name, value in answer.items() if name in kind.__dataclass_fields__}

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+# Who asked for an end (`Exit.asked_by`) that came while we left the system no room.
+FULL_DISK: Final = "full disk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,10 @@ class Threads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """One end of the system. `asked_by` is ``kill`` or ``stop``; None if nobody asked."""
+    """One end of the system. `asked_by` is ``kill`` or ``stop``; None if nobody asked.
+
+    It is `FULL_DISK` if nobody asked, but its disk was full just then.
+    """
 
     pid: int
     status: int | None
@@ -156,6 +162,52 @@ class Clocks:
 
     wall_ns: int
     monotonic_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerLoss:
+    """What became of the canaries, once the volume was mounted again.
+
+    Of two files one had been made durable before, the other had not.
+    """
+
+    was_running: bool
+    kept_durable: bool
+    kept_fleeting: bool
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        durable = "is there" if self.kept_durable else "IS GONE"
+        fleeting = "is there too" if self.kept_fleeting else "is gone"
+        return f"power was cut: a file that was fsynced {durable}, one that was not {fleeting}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullDisk:
+    """The room that is left, and whether a write was refused for want of it."""
+
+    available_bytes: int
+    refused: bool
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        tried = "was refused (ENOSPC)" if self.refused else "was not refused"
+        return f"{self.available_bytes} bytes are available, a write {tried}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowDisk:
+    """How long an fsync took in the same surroundings as the system's, without and with the limit."""
+
+    before_ms: float
+    after_ms: float
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        return f"an fsync took {self.before_ms:.1f} ms before, and takes {self.after_ms:.1f} ms now"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from .clock import clean_shared_memory, clock_text
+from .disk import undo_disk
 from .files import write_atomically
 from .network import heal_network
 from .process import System
+from .throttle import Throttle
+from .volume import Volume
 
 
 def notes_folder(home: Path) -> Path:
@@ -29,8 +32,10 @@ def clock_path(home: Path) -> Path:
 
 
 def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
-    """Heal network, clock and processes, in that order; then stop the system unless told not to."""
+    """Heal network, clock, processes and disk; unless told not to, stop the system and take away the
+    volume that it lived on."""
     system = System(notes_folder(home))
+    volume, throttle = Volume(home, notes_folder(home)), Throttle(notes_folder(home))
 
     def end_system() -> None:
         evidence = system.kill()
@@ -45,9 +50,12 @@ def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
         ("network", heal_network if shutil.which("nft") else lambda: None),
         ("clock", lambda: reset_clock(home)),
         ("resume", system.resume),
+        ("throttle", throttle.lift),
     ]
-    if not leave_running:
-        steps.append(("system", end_system))
+    if leave_running:
+        steps.append(("disk", lambda: undo_disk(volume, throttle)))
+    else:
+        steps += [("system", end_system), ("volume", volume.remove)]
     problems: dict[str, str] = {}
     for name, step in steps:
         try:

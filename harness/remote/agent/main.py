@@ -31,10 +31,13 @@ from typing import Any
 
 from . import watchdog
 from .clock import Clock, ClockError, clean_shared_memory, find_library
+from .disk import Disk
 from .files import json_text, process_stat
 from .healing import clock_path, heal_host, notes_folder
 from .network import Cut, NetworkError, canonical_address, why_nft_does_not_work
 from .process import ProcessError, System
+from .throttle import Throttle, ThrottleError
+from .volume import Volume, VolumeError
 
 PROTOCOL = 1
 LEASE_S_MIN, LEASE_S_MAX = 1.0, 600.0
@@ -53,6 +56,9 @@ class RequestError(Exception):
     """A request that makes no sense; the text says why."""
 
 
+_EXPECTED = (RequestError, NetworkError, ClockError, ProcessError, VolumeError, ThrottleError)
+
+
 class Agent:
     """Everything the agent does; `handle` is thread-safe."""
 
@@ -63,6 +69,8 @@ class Agent:
         self._lock = threading.RLock()
         self._system = System(notes_folder(home))
         self._clock = Clock(clock_path(home), find_library())
+        notes = notes_folder(home)
+        self._disk = Disk(Volume(home, notes), Throttle(notes), self._system)
         self._clock_problem = "the system was not started with a movable clock"
         self._protected = [canonical_address(address) for address in protected]
         self._cut = Cut(protected=protected)
@@ -89,6 +97,12 @@ class Agent:
             "clock_rate": self._clock_rate,
             "clock_reset": lambda _: self._clock.reset(),
             "clock_state": lambda _: self._clock.state(),
+            "make_volume": lambda request: self._disk.make(Path(_string(request, "root"))),
+            "write_canaries": self._if_volume(self._disk.write_canaries),
+            "cut_power": self._if_volume(lambda: self._ended(self._disk.cut_power())),
+            "fill_disk": self._if_volume(self._disk.fill),
+            "slow_disk": self._if_volume(self._disk.slow),
+            "undo_disk": self._if_volume(self._disk.undo),
             "heal": lambda _: self.heal(leave_running=True),
         }
 
@@ -106,7 +120,7 @@ class Agent:
                 raise RequestError(f"cannot do {name!r}")
             with self._lock:
                 return {"id": number, "ok": True, **self._in_turn[name](request)}
-        except (RequestError, NetworkError, ClockError, ProcessError) as error:
+        except _EXPECTED as error:
             return {"id": number, "ok": False, "error": str(error)}
         except Exception as error:  # noqa: BLE001  (a mistake of ours must not end the agent)
             said = f"{type(error).__name__}: {error}"
@@ -129,6 +143,9 @@ class Agent:
             dropped = self._cut.heal()["dropped"]
         with self._lock:
             self._clock.reset()
+            if leave_running:
+                with contextlib.suppress(Exception):  # it is tried once more, and then reported
+                    self._disk.undo()
             return {**heal_host(self._home, leave_running=leave_running), "dropped": dropped}
 
     def keep_time(self, ended: threading.Event) -> None:
@@ -192,6 +209,9 @@ class Agent:
             clean_shared_memory(answer["pid"])
         return answer
 
+    def _if_volume(self, act: Callable[[], Answer]) -> Handler:
+        return lambda _: {"skipped": self._disk.problem} if self._disk.problem else act()
+
     def _clock_bump(self, request: Request) -> Answer:
         if self._clock_problem:
             return {"skipped": self._clock_problem}
@@ -222,6 +242,13 @@ def _number(request: Request, name: str, default: float | None = None) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise RequestError(f"{name!r} must be a number")
     return float(value)
+
+
+def _string(request: Request, name: str) -> str:
+    value = request.get(name)
+    if not isinstance(value, str):
+        raise RequestError(f"{name!r} must be a string")
+    return value
 
 
 def _strings(request: Request, name: str) -> list[str]:

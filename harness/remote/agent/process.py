@@ -54,6 +54,8 @@ class System:
         self._exits: list[dict[str, Any]] = []
         self._exits_total = 0
         self._asked_by: str | None = None
+        # Why it may end by itself at the moment, such as a full disk.
+        self.excuse: str | None = None
 
     def start(
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None, log: str
@@ -210,7 +212,7 @@ class System:
             "pid": child.pid,
             "status": status if status >= 0 else None,
             "signal": signal.Signals(-status).name if status < 0 else None,
-            "asked_by": self._asked_by,
+            "asked_by": self._asked_by or self.excuse,
             "at_wall_ns": time.time_ns(),
         }
         self._exits_total += 1
