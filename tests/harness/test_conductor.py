@@ -72,6 +72,7 @@ class Stage:
             kinds={
                 "kill": self.kind,
                 "partition": self.kind,
+                "disk": self.kind,
                 "member": self.slow,
                 "transfer": self.kind,
             },
@@ -141,6 +142,12 @@ def test_a_node_that_is_down_already_is_passed_over(stage: Stage) -> None:
     conductor = stage.conduct(fault(0, 0, 100, LEADER), fault(1, 20, 60, LEADER), for_ms=300)
     assert [record.targets for record in conductor.records] == [("n2",), ("n1",)]
     assert [record.struck_leader for record in conductor.records] == [True, False]
+
+
+def test_a_node_whose_disk_is_struck_is_passed_over(stage: Stage) -> None:
+    struck = fault(0, 0, 100, LEADER, kind="disk")
+    conductor = stage.conduct(struck, fault(1, 20, 60, LEADER), for_ms=300)
+    assert [record.targets for record in conductor.records] == [("n2",), ("n1",)]
 
 
 def test_a_kind_that_takes_long_does_not_hold_up_the_others(stage: Stage) -> None:

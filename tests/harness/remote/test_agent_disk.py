@@ -1,0 +1,124 @@
+"""The agent's volume on lab hosts: it is gone on every way out, and it is nobody else's."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.hosts import lab
+from harness.hosts.lab import Lab
+from harness.remote.agent_client import HOME, Agent
+from harness.remote.evidence import PowerLoss
+from harness.remote.ssh import Remote
+
+pytestmark = pytest.mark.lab
+
+LEASE_S = 3.0
+CLEAN_S = 20.0
+ROOT = f"{HOME}/system"
+LOOP = "import threading\nwhile True: threading.Event().wait(1)"
+
+
+@pytest.fixture
+def watching(test_lab: Lab) -> Iterator[Remote]:
+    with Remote.connect(test_lab.hosts[0]) as connected:
+        yield connected
+
+
+def launch_with_volume(remote: Remote, *, lease_s: float = LEASE_S) -> Agent:
+    agent = Agent.launch(remote, lease_s=lease_s)
+    remote.check(["rm", "-rf", ROOT])
+    assert agent.make_volume(ROOT) is None
+    agent.start(["python3", "-c", LOOP], log=f"{HOME}/system.log")
+    return agent
+
+
+def is_mounted(remote: Remote) -> bool:
+    return f" {ROOT} " in remote.check(["cat", "/proc/self/mountinfo"])
+
+
+def is_gone(remote: Remote) -> bool:
+    image = remote.run(["test", "-e", f"{HOME}/volume.img"]).exit_status == 0
+    return not is_mounted(remote) and not image
+
+
+def loops() -> int:
+    """How many loop devices have an image of a lab host behind them."""
+    files = Path("/sys/block").glob("loop*/loop/backing_file")
+    return sum(f"{HOME}/volume.img" in file.read_text() for file in files)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline_ns = time.monotonic_ns() + int(CLEAN_S * 1e9)
+    while not condition():
+        assert time.monotonic_ns() < deadline_ns
+        time.sleep(0.05)
+
+
+def test_a_closing_agent_takes_its_own_volume_away_and_no_other_hosts(test_lab: Lab) -> None:
+    first, second = (Remote.connect(host) for host in test_lab.hosts[:2])
+    with first, second:
+        agents = [launch_with_volume(first), launch_with_volume(second)]
+        # The paths are the same on all hosts of a lab.
+        assert is_mounted(first)
+        healed = agents[1].close()
+        assert healed is not None
+        assert healed.healed
+        assert is_gone(second)
+        assert is_mounted(first)
+        assert agents[0].write_canaries() is None
+        seen = agents[0].cut_power()
+        assert seen == PowerLoss(was_running=True, kept_durable=True, kept_fleeting=False)
+        agents[0].close()
+        assert is_gone(first)
+
+
+@pytest.mark.parametrize("victim", ["agent", "connection", "agent and watchdog"])
+def test_whoever_is_killed_the_volume_goes(watching: Remote, test_lab: Lab, victim: str) -> None:
+    doomed = Remote.connect(test_lab.hosts[0])
+    agent = launch_with_volume(doomed)
+    assert is_mounted(watching)
+    if victim == "connection":
+        pid = watching.check(["ps", "-o", "ppid=", "-p", str(agent.hello.pid)]).split()
+    elif victim == "agent":
+        pid = [str(agent.hello.pid)]
+    else:
+        pid = watching.check(["pgrep", "-f", "agent.pyz"]).split()
+        assert len(pid) == 2
+    watching.check(["kill", "-9", *pid])
+    if victim == "agent and watchdog":
+        with Agent.launch(watching, lease_s=LEASE_S):
+            assert is_gone(watching)
+    eventually(lambda: is_gone(watching))
+    agent.close()
+    doomed.close()
+
+
+def test_a_lease_that_runs_out_takes_the_volume_away(watching: Remote) -> None:
+    agent = launch_with_volume(watching, lease_s=1.0)
+    agent._closing.set()  # the renewing thread ends; the channel stays open
+    eventually(lambda: is_gone(watching))
+    agent.close()
+
+
+def test_healing_in_the_middle_of_a_run_leaves_the_system_its_volume(watching: Remote) -> None:
+    agent = launch_with_volume(watching)
+    agent.fill_disk()
+    assert agent.heal().healed
+    assert is_mounted(watching)
+    watching.check(["dd", "if=/dev/zero", f"of={ROOT}/file", "bs=1M", "count=1", "conv=fsync"])
+    assert agent.process().running
+    agent.close()
+
+
+def test_a_lab_that_is_taken_down_leaves_no_loop_device(free_instance: int) -> None:
+    before = loops()
+    made = lab.up(nodes=1, instance=free_instance)
+    remote = Remote.connect(made.hosts[0])
+    agent = launch_with_volume(remote)
+    assert loops() == before + 1
+    lab.down(free_instance)
+    eventually(lambda: loops() == before)
+    agent.close()
+    remote.close()
