@@ -17,8 +17,9 @@ from checker.history import read_jsonl
 from harness.cli import main
 from harness.errors import UsageError
 from harness.hosts import lab
-from harness.nemesis.plan import make_plan
+from harness.nemesis.plan import VARIANTS, make_plan
 from harness.outcome import Outcome
+from harness.remote.agent.throttle import why_writes_cannot_be_slowed
 from harness.run import run
 from harness.spec import Spec
 
@@ -99,6 +100,29 @@ def test_members_go_and_come_back_as_new_nodes_leaders_move_and_snapshots_are_ta
     page = (result.path / "report.html").read_text()
     for kind in spec.nemesis:
         assert f'"kind":"{kind}"' in page, "a band of the timeline"
+
+
+def test_power_losses_and_full_and_slow_disks_are_seen_and_survived(tmp_path: Path) -> None:
+    spec = Spec(
+        nemesis=("partition", "disk"),
+        nodes=3,
+        time_limit=21,
+        nemesis_interval=3,
+        seed=1,
+        lab=LAB,
+        store=str(tmp_path),
+    )
+    result = run(spec)
+    assert result.outcome is Outcome.PASS, result.reasons
+    evidence: dict[str, set[str]] = {}
+    for fault in result.document["faults"]:
+        if fault["kind"] == "disk":
+            evidence.setdefault(fault["name"], set()).add(fault["evidence"])
+    slow = evidence.pop("slow")
+    assert slow == {"skipped"} if why_writes_cannot_be_slowed() else "installed" in slow
+    assert set(evidence) == {name for name in VARIANTS["disk"] if name != "slow"}
+    assert all("installed" in seen for seen in evidence.values()), evidence
+    assert list(Path("/sys/fs/cgroup/blkio").glob("splitbrain-*")) == []
 
 
 def test_reads_that_skip_read_index_are_caught(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ clusters = st.integers(min_value=1, max_value=9).map(
 )
 
 
-def plan(seed: int, *, seconds: int = 30, nodes: tuple[str, ...] = NODES) -> Plan:
+def plan(seed: int, *, seconds: int = 40, nodes: tuple[str, ...] = NODES) -> Plan:
     return make_plan(
         seed=seed,
         kinds=KINDS,
@@ -38,7 +38,7 @@ def test_a_plan_is_a_function_of_its_seed_and_stays_in_its_time(
     assert made == plan(seed, nodes=nodes)
     assert [fault.id for fault in made.faults] == list(range(len(made.faults)))
     for fault in made.faults:
-        assert 0 <= fault.start_ns < fault.stop_ns < 30 * SECOND
+        assert 0 <= fault.start_ns < fault.stop_ns < 40 * SECOND
         assert set(fault.targets) <= {*nodes, LEADER}
         assert sorted(fault.fallback) == sorted(nodes)
 
@@ -61,7 +61,7 @@ def test_faults_of_one_kind_never_overlap_and_every_variant_comes_before_any_com
 def test_seeds_differ_and_a_kind_does_not_shift_another() -> None:
     assert plan(1) != plan(2)
     alone = make_plan(
-        seed=1, kinds=("clock",), nodes=NODES, time_limit_ns=30 * SECOND, interval_ns=5 * SECOND
+        seed=1, kinds=("clock",), nodes=NODES, time_limit_ns=40 * SECOND, interval_ns=5 * SECOND
     )
 
     def clocks(made: Plan) -> list[tuple[int, str, object]]:

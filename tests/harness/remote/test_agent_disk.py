@@ -43,10 +43,11 @@ def is_gone(remote: Remote) -> bool:
     return not is_mounted(remote) and not image
 
 
-def loops() -> int:
-    """How many loop devices have an image of a lab host behind them."""
-    files = Path("/sys/block").glob("loop*/loop/backing_file")
-    return sum(f"{HOME}/volume.img" in file.read_text() for file in files)
+def loop_device(remote: Remote) -> Path:
+    """What the kernel says of the loop device behind the volume; it is there while an image is."""
+    lines = remote.check(["cat", "/proc/self/mountinfo"]).splitlines()
+    (device,) = [line.split()[2] for line in lines if f" {ROOT} " in line]
+    return Path("/sys/dev/block", device, "loop")
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -113,12 +114,12 @@ def test_healing_in_the_middle_of_a_run_leaves_the_system_its_volume(watching: R
 
 
 def test_a_lab_that_is_taken_down_leaves_no_loop_device(free_instance: int) -> None:
-    before = loops()
     made = lab.up(nodes=1, instance=free_instance)
     remote = Remote.connect(made.hosts[0])
     agent = launch_with_volume(remote)
-    assert loops() == before + 1
+    loop = loop_device(remote)
+    assert loop.exists()
     lab.down(free_instance)
-    eventually(lambda: loops() == before)
+    eventually(lambda: not loop.exists())
     agent.close()
     remote.close()

@@ -1,6 +1,7 @@
 """The agent's volume, throttle and disk faults, on a real file system in a scratch folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -219,7 +220,7 @@ def test_what_is_missing_is_named_and_nothing_is_left(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as without:
-        without.setattr(volume.shutil, "which", lambda tool, path: None)
+        without.setattr(shutil, "which", lambda tool, path: None)
         assert "apt-get install e2fsprogs" in rig.disk.make(rig.root)["skipped"]
     with monkeypatch.context() as without:
         without.setattr(volume, "_OPTIONS", "loop,no-such-option")
