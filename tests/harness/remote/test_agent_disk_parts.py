@@ -229,10 +229,19 @@ def test_what_is_missing_is_named_and_nothing_is_left(
     assert rig.disk.make(rig.root) == {}
 
 
-def test_a_mount_that_is_not_ours_is_left_alone(mounted: Rig) -> None:
+@pytest.mark.parametrize("theirs", ["tmpfs", "image"])
+def test_a_mount_that_is_not_ours_is_left_alone(mounted: Rig, theirs: str) -> None:
+    other = mounted.home / "other.img"
     mounted.volume.remove()
+    if theirs == "tmpfs":
+        command = ["mount", "-t", "tmpfs", "tmpfs", str(mounted.root)]
+    else:
+        with other.open("wb") as file:
+            file.truncate(16 << 20)
+        subprocess.run([*volume._MKFS, str(other)], check=True, timeout=20)
+        command = ["mount", "-o", "loop", str(other), str(mounted.root)]
+    subprocess.run(command, check=True, timeout=20)
     mounted.volume._note(mounted.root, cut=False)  # notes of ours, and somebody else's mount
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mounted.root)], check=True, timeout=20)
     try:
         assert mounted.volume.device() is None
         mounted.volume.remove()
