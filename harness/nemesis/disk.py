@@ -23,7 +23,7 @@ from harness.remote.agent_client import Agent
 from harness.remote.evidence import FullDisk, PowerLoss, Skipped, SlowDisk
 
 # A disk counts as slow when an fsync takes this much longer than before, and at least this long.
-_SLOWER_TIMES: Final = 3.0
+_SLOWER_TIMES: Final = 2.0
 _SLOW_MS: Final = 20.0
 
 

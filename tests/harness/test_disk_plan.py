@@ -84,7 +84,7 @@ def test_a_full_disk_has_no_room_and_refuses(
 
 @pytest.mark.parametrize(
     ("before_ms", "after_ms", "believed"),
-    [(0.5, 50, True), (0.5, 10, False), (30, 50, False), (15, 50, True)],
+    [(0.5, 50, True), (0.5, 10, False), (30, 50, False), (15, 50, True), (24, 50, True)],
 )
 def test_a_slow_disk_is_slow_and_slower_than_before(
     before_ms: float, after_ms: float, believed: bool

@@ -19,23 +19,23 @@ from typing import Any
 
 from .files import json_text, read_json, write_atomically
 
-WRITES_PER_S = 20
+WRITES_PER_S = 10
 _CONTROLLER = Path("/sys/fs/cgroup/blkio")
 _LIMIT = "blkio.throttle.write_iops_device"
 _PROBE_TIMEOUT_S = 10
 _EMPTY_TIMEOUT_S = 2.0
 # Joins the group, then syncs a few blocks; prints the mean, in ms. No single one tells: the kernel
-# lets two of them through in each tenth of a second, and then none.
+# lets some of them through at once and makes up for it with the next.
 _PROBE = """
 import os, sys, time
 with open(sys.argv[2] + "/cgroup.procs", "w") as group:
     group.write(str(os.getpid()))
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 began = time.monotonic()
-for _ in range(8):
+for _ in range(5):
     os.write(file, bytes(4096))
     os.fdatasync(file)
-print((time.monotonic() - began) / 8 * 1000)
+print((time.monotonic() - began) / 5 * 1000)
 os.unlink(sys.argv[1])
 """
 
