@@ -104,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_verify(commands)
     _add_report(commands)
+    _add_index(commands)
+    _add_serve(commands)
     _add_lab(commands)
     _add_doctor(commands)
     _add_mutants(commands)
@@ -327,6 +329,34 @@ def _add_report(commands: Any) -> None:
     report.set_defaults(command=_report)
 
 
+def _add_index(commands: Any) -> None:
+    index = commands.add_parser("index", help="write one page about all runs of a store")
+    index.add_argument("--store", type=Path, default=Path("store"), metavar="DIR", help="store")
+    index.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("RUN_A", "RUN_B"),
+        help="write compare.html of these two runs there instead",
+    )
+    index.set_defaults(command=_index)
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser("serve", help="all runs in a browser, on this machine")
+    serve.add_argument("--store", type=Path, default=Path("store"), metavar="DIR", help="store")
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="127.0.0.1; any other but localhost lets other machines read every run",
+    )
+    serve.add_argument(
+        "--port", type=int, default=8484, metavar="N", help="8484; 0 for any that is free"
+    )
+    serve.set_defaults(command=_serve)
+
+
 def _add_lab(commands: Any) -> None:
     lab = commands.add_parser("lab", help="SSH hosts on this machine")
     actions = lab.add_subparsers(required=True, metavar="up|down|status|ssh")
@@ -372,6 +402,18 @@ def _report(options: argparse.Namespace) -> int:
     from reports.command import run_report
 
     return run_report(options.run)
+
+
+def _index(options: argparse.Namespace) -> int:
+    from reports.command import run_index
+
+    return run_index(options.store, options.compare and tuple(options.compare))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from harness.serve import serve
+
+    return serve(options.store, host=options.host, port=options.port, say=_say, complain=_complain)
 
 
 def _lab(options: argparse.Namespace) -> int:

@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from checker.history import EventType, History, HistoryError
 from harness import store
 from harness.experiment import Findings
@@ -99,6 +101,7 @@ def _document(
         "operations": _count(history),
         "by_f": _count_by_f(history),
         "rates": findings.rates,
+        "latency_ms": _latency_ms(history),
         "leader_changes": findings.leader_changes,
         "faults": [record.to_json() for record in findings.records],
         "recovery": _recovery(findings),
@@ -135,6 +138,23 @@ def _acknowledged_under_load(history: History, until_ns: int) -> Counter[str]:
         for operation in operations
         if operation.type is EventType.OK and (operation.invocation.time or 0) <= until_ns
     )
+
+
+def _latency_ms(history: History) -> dict[str, float] | None:
+    """The quantiles of all acknowledged operations, as the report has them."""
+    try:
+        operations = history.operations()
+    except HistoryError:
+        return None
+    took_ms = [
+        ((operation.completion.time or 0) - (operation.invocation.time or 0)) / 1e6
+        for operation in operations
+        if operation.type is EventType.OK and operation.completion is not None
+    ]
+    if not took_ms:
+        return None
+    p50, p99 = np.quantile(took_ms, (0.5, 0.99))
+    return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
 
 
 def _count(history: History) -> dict[str, int]:

@@ -3,27 +3,20 @@
 Rules of this file:
 - Everything that comes from a run is data: Jinja escapes what stands in the page, JSON has its
   `<`, `>` and `&` spelled as escapes, and scripts write text only.
-- The Content-Security-Policy allows our own script and style by their digests, pictures from
-  data: URLs, and nothing else: even what slipped through could neither run nor connect.
-- The page is written aside and renamed: nobody reads half a report.
+- What makes it one sealed file is in `reports/sealed.py`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from . import charts, counterexample, logs, summary, timeline, words
+from . import charts, counterexample, logs, sealed, summary, timeline, words
 from .load import Run, load
 
 REPORT: Final = "report.html"
 
-_HERE: Final = Path(__file__).parent
 # In the order in which they are put into the page: later ones use what earlier ones define.
 SCRIPTS: Final = (
     "view.js",
@@ -36,7 +29,6 @@ SCRIPTS: Final = (
     "page.js",
 )
 STYLES: Final = ("base.css", "page.css", "charts.css", "print.css")
-_ICON_COLOURS: Final = {"pass": "#1a7f4b", "violation": "#c02b2b"}
 
 
 def write_report(run: Path) -> Path:
@@ -46,29 +38,19 @@ def write_report(run: Path) -> Path:
 
 def save(run: Run) -> Path:
     """Write `report.html` of a loaded run into its folder. Raises `OSError`."""
-    target = run.path / REPORT
-    aside = run.path / f".{REPORT}.new"
-    aside.write_text(render(run), encoding="utf-8")
-    aside.replace(target)
-    return target
+    return sealed.save(run.path / REPORT, render(run))
 
 
 def render(run: Run) -> str:
     """Return the page."""
     book = logs.read_logs(run)
     verdict = summary.verdict(run)
-    script = "(() => {\n" + "\n".join(_static(name) for name in SCRIPTS) + "\n})();"
-    style = "\n".join(_static(name) for name in STYLES)
     packed = timeline.operations(run, keep=counterexample.indexes(run))
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = words.number
-    return environment.get_template("report.html.j2").render(
+    return sealed.render(
+        "report.html.j2",
+        scripts=SCRIPTS,
+        styles=STYLES,
+        icon=(verdict["kind"], verdict["sign"]),
         verdict=verdict,
         heading=summary.heading(run),
         problems=run.problems,
@@ -87,12 +69,7 @@ def render(run: Run) -> str:
         has_status=len(run.status) > 0,
         has_clocks=bool(run.status["clock_offset_ms"].notna().any()),
         dropped=packed["dropped"],
-        # Our own files and our own JSON are the only things that the template does not escape.
-        icon=_icon(verdict["kind"], verdict["sign"]),
-        script=script,
-        style=style,
-        script_digest=_digest(script),
-        style_digest=_digest(style),
+        # Beside our own script and style the only thing that the template does not escape.
         data=script_json(_data(run, packed)),
     )
 
@@ -136,23 +113,3 @@ def _spans(run: Run) -> list[dict[str, Any]]:
         }
         for number, count in enumerate(spread["count"])
     ]
-
-
-def _static(name: str) -> str:
-    return (_HERE / "static" / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
-
-
-def _icon(kind: str, sign: str) -> str:
-    colour = _ICON_COLOURS.get(kind, "#a15c00")
-    drawing = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
-        f'<rect width="16" height="16" rx="4" fill="{colour}"/><text x="8" y="12.5" fill="#fff" '
-        f'font-family="sans-serif" font-size="12" font-weight="700" text-anchor="middle">{sign}'
-        "</text></svg>"
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode()).decode()

@@ -19,7 +19,7 @@ from .load import SPEC, Run, objects
 from .words import NOTHING, call, clean, duration, milliseconds, moment, number, plural, rate, shown
 
 # What each outcome is called, its sign, and what it means to somebody who sees it first.
-_VERDICTS: Final[Mapping[str, tuple[str, str, str]]] = {
+VERDICTS: Final[Mapping[str, tuple[str, str, str]]] = {
     "pass": ("Pass", "✓", "No violation was found, and the run put the system to the test."),
     "violation": ("Violation", "✗", "The system broke its promise. The evidence is below."),
     "inconclusive": ("Inconclusive", "?", "The checks could not decide. This is not a pass."),
@@ -39,11 +39,11 @@ _LISTED_MAX: Final = 200
 def verdict(run: Run) -> dict[str, Any]:
     """The headline: name, sign, meaning and reasons."""
     outcome = str(run.outcome.get("outcome")) if run.finished else "unfinished"
-    title, sign, meaning = _VERDICTS.get(outcome, (outcome, "?", "This outcome is not known."))
+    title, sign, meaning = VERDICTS.get(outcome, (outcome, "?", "This outcome is not known."))
     reasons = run.outcome.get("reasons")
     listed = reasons if isinstance(reasons, list) else []
     return {
-        "kind": outcome if outcome in _VERDICTS else "inconclusive",
+        "kind": outcome if outcome in VERDICTS else "inconclusive",
         "title": clean(title, limit=60),
         "sign": sign,
         "meaning": meaning,
