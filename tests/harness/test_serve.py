@@ -231,11 +231,20 @@ def test_a_folder_lists_its_files(server: Server) -> None:
 
 def test_head_is_get_without_the_body(server: Server) -> None:
     for target in ("/", f"/{RUN}/outcome.json", "/none"):
-        got, head = ask(server, target), ask(server, target, method="HEAD")
-        assert head.body == ""
-        assert head.status == got.status
-        assert head.headers["Content-Length"] == got.headers["Content-Length"] != "0"
-        assert head.headers["Content-Type"] == got.headers["Content-Type"]
+        got, head = (
+            send(server, f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            for method in ("GET", "HEAD")
+        )
+        said, _, body = got.partition(b"\r\n\r\n")
+        assert body
+        assert f"Content-Length: {len(body)}".encode() in said
+        told, _, nothing = head.partition(b"\r\n\r\n")
+        assert nothing == b""
+        assert undated(told) == undated(said)
+
+
+def undated(head: bytes) -> list[bytes]:
+    return [line for line in head.split(b"\r\n") if not line.startswith(b"Date:")]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "BREW"])
