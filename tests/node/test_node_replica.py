@@ -6,9 +6,18 @@ import pytest
 from servers import elect, server, take
 
 from node import requests as requests_module
-from node.core.messages import AppendReply, AppendRequest, Entry, Heartbeat, Json, Malformed, encode
+from node.core.messages import (
+    AppendReply,
+    AppendRequest,
+    Entry,
+    Heartbeat,
+    HeartbeatReply,
+    Json,
+    Malformed,
+    encode,
+)
 from node.core.settings import MS, Role
-from node.operations import Answer, Operation
+from node.operations import Answer, Operation, Step
 from node.replica import Replica
 from node.state_machine import StateMachine
 from node.storage.snapshots import SnapshotMeta, SnapshotReader
@@ -102,6 +111,16 @@ def hear_leader(replica: Replica, term: int = 1, leader: str = "b") -> None:
 def acknowledge(replica: Replica, index: int) -> None:
     reply = AppendReply("b", "a", replica.core.term, True, index, 0, 0)
     replica.receive("b", encode(reply))
+    replica.pump()
+
+
+def confirm(replica: Replica) -> None:
+    """A follower answers the newest heartbeat: this node still leads."""
+    leadership = replica.core.leadership
+    assert leadership is not None
+    replica.receive(
+        "b", encode(HeartbeatReply("b", "a", replica.core.term, leadership.rounds.number))
+    )
     replica.pump()
 
 
@@ -264,6 +283,90 @@ def test_the_deadline_leaves_the_outcome_unknown_and_a_late_commit_changes_no_an
     assert codes(fakes) == ["outcome-unknown"]
     acknowledge(replica, 2)
     assert codes(fakes) == ["outcome-unknown"]
+
+
+# Nothing is decided by the copy of the data that a node happens to have.
+
+
+def leader_with(fakes: Fakes, *operations: Operation) -> Replica:
+    """A leader that has carried out these operations, and has forgotten the answers."""
+    replica = replica_of(fakes, leader=True)
+    for operation in operations:
+        replica.submit(operation, fakes.answers.append)
+    replica.pump()
+    acknowledge(replica, 1 + len(operations))
+    assert codes(fakes) == [""] * len(operations)
+    fakes.answers.clear()
+    return replica
+
+
+def test_increments_in_flight_add_up() -> None:
+    fakes = Fakes()
+    increment = Operation("increment", "n", by=3)
+    replica = leader_with(fakes, increment)
+    for _ in range(2):
+        replica.submit(increment, fakes.answers.append)
+    replica.pump()
+    acknowledge(replica, 4)
+    assert [answer.value for answer in fakes.answers] == ["6", "9"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "missing"),
+    [
+        (Operation("set_remove", "k", "1"), Operation("set_add", "k", "1")),
+        (Operation("dequeue", "k"), Operation("enqueue", "k", "1")),
+    ],
+)
+@pytest.mark.parametrize("leads", [True, False])
+def test_what_changes_something_is_carried_out_by_the_log(
+    operation: Operation, missing: Operation, *, leads: bool
+) -> None:
+    """Also where this node sees nothing to do: what is missing here may be under way."""
+    fakes = Fakes()
+    replica = replica_of(fakes, leader=leads)
+    if leads:
+        replica.submit(missing, lambda answer: None)
+    else:
+        hear_leader(replica)
+    replica.submit(operation, fakes.answers.append)
+    replica.pump()
+    assert fakes.answers == []
+    if leads:
+        acknowledge(replica, 3)
+        assert [(answer.error, answer.value) for answer in fakes.answers] in (
+            [("", "true")],
+            [("", "1")],
+        )
+    else:
+        assert len(fakes.forwards()) == 1
+
+
+READ_BOTH = Operation("txn", ops=(Step("read", "a"), Step("read", "b")))
+WRITE_BOTH = Operation("txn", ops=(Step("write", "a", "1"), Step("write", "b", "1")))
+
+
+def test_a_reading_transaction_sees_one_moment_after_a_majority_was_asked() -> None:
+    fakes = Fakes()
+    replica = leader_with(fakes)
+    replica.submit(READ_BOTH, fakes.answers.append)
+    replica.pump()
+    assert fakes.answers == [], "nobody has said that this node still leads"
+    replica.submit(WRITE_BOTH, fakes.answers.append)
+    replica.pump()
+    acknowledge(replica, 2)
+    confirm(replica)
+    assert [answer.value for answer in fakes.answers] == ["[null,null]", "[1,1]"]
+
+
+def test_what_is_not_committed_is_shown_to_nobody() -> None:
+    fakes = Fakes()
+    replica = leader_with(fakes)
+    replica.submit(WRITE_BOTH, fakes.answers.append)
+    replica.submit(READ_BOTH, fakes.answers.append)
+    replica.pump()
+    confirm(replica)
+    assert [answer.value for answer in fakes.answers] == ["[null,null]"]
 
 
 def test_stopping_answers_everybody() -> None:

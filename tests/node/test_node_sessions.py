@@ -81,6 +81,15 @@ def test_a_failure_is_kept_too(client: Client) -> None:
     assert client.run(lock) == ("held", '"you"')
 
 
+def test_a_repeated_dequeue_gives_its_element_again(client: Client) -> None:
+    session = client.open()
+    for value in ("1", "2"):
+        client.run(Operation("enqueue", "q", value))
+    dequeue = Operation("dequeue", "q", session=Session(session, 1, 0))
+    assert [client.run(dequeue) for _ in range(2)] == [("", "1")] * 2
+    assert client.state.read(Operation("queue_length", "q")) == ("", "1")
+
+
 def test_what_was_acknowledged_is_stale(client: Client) -> None:
     session = client.open()
     for sequence in (1, 2, 3):

@@ -222,6 +222,30 @@ def test_a_transaction_sees_its_own_steps(store: Store) -> None:
     assert store.do("read", "b") == [0, 1]
 
 
+@pytest.mark.parametrize("met", [12, 1.5, "1", None])
+def test_a_compare_is_met_by_the_whole_value_alone(store: Store, met: object) -> None:
+    store.do("write", "a", value=met)
+    steps = [["compare", "a", 1], ["write", "a", 2]]
+    refused = "precondition-failed" if met is None else ["precondition-failed", met]
+    assert store.do("txn", ops=steps) == refused
+    assert store.do("read", "a") == met
+
+
+def test_a_transaction_compares_also_what_it_does_not_write(store: Store) -> None:
+    """Of two that look at the same keys and write one each, the second is refused."""
+    both = [["compare", "a", None], ["compare", "b", None]]
+    assert store.do("txn", ops=[*both, ["write", "a", 1]]) == [None, None, None]
+    assert store.do("txn", ops=[*both, ["write", "b", 1]]) == ["precondition-failed", 1]
+    assert store.do("read", "b") is None
+
+
+def test_a_cas_that_expects_a_value_does_not_make_a_key(store: Store) -> None:
+    store.do("write", "k", value="a")
+    store.do("delete", "k")
+    assert store.do("cas", "k", **{"from": "a", "to": "b"}) == "precondition-failed"
+    assert store.do("read", "k") is None
+
+
 def test_a_failed_transaction_leaves_no_trace(store: Store) -> None:
     for key, value in (("a", 1), ("b", [1])):
         store.do("write", key, value=value, ttl_ms=50)
