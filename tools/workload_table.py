@@ -115,6 +115,7 @@ HUNTS: Final[tuple[Expectation, ...]] = (
     hunt("append-transactions", "own-steps-unseen"),
     hunt("register-transactions", "own-steps-unseen"),
     hunt("long-fork", "own-writes-shown-early", "partition", "kill", rate=400, clients=20),
+    hunt("long-fork", "reads-of-two-moments", rate=400, clients=20),
     hunt("write-skew", "compare-of-written-keys-only", rate=400, clients=20),
     hunt("sessions", "reads-skip-read-index", "partition", "pause"),
 )
