@@ -42,7 +42,11 @@ def _register(value: Any, who: Any, f: str, asked: Any) -> list[tuple[Any, Any]]
 
 
 def _key_value(value: str, who: Any, f: str, asked: Any) -> list[tuple[Any, Any]]:
-    after = {"get": value, "put": asked, "append": value + (asked or ""), "delete": ""}[f]
+    if f == "cas":
+        return [(asked, asked[1])] if value == asked[0] else []
+    if f == "append":
+        return [(asked, value + asked)]
+    after = {"get": value, "put": asked, "delete": ""}[f]
     return [(value if f == "get" else asked, after)]
 
 
@@ -145,7 +149,13 @@ TWINS: dict[str, Twin] = {
         {"read": values},
     ),
     "key-value": Twin(
-        {"get": st.none(), "put": texts, "append": texts, "delete": st.none()},
+        {
+            "get": st.none(),
+            "put": texts,
+            "append": texts,
+            "delete": st.none(),
+            "cas": st.lists(texts, min_size=2, max_size=2),
+        },
         "",
         _key_value,
         {"get": texts},

@@ -7,7 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -26,6 +26,7 @@ _VALUES = (None, 0, 1, 2)
 _PAIRS = tuple([one, other] for one in _VALUES for other in _VALUES)
 _NOTHING = (None,)
 _TEXTS = ("", "a", "b", "ab")
+_TEXT_PAIRS = tuple([one, other] for one in _TEXTS for other in _TEXTS)
 _OWNERS = (None, None, {"owner": 0}, {"owner": 1})
 _STEPS: tuple[list[Any], ...] = (
     ["read", "x", None], ["read", "y", None], ["write", "x", 1], ["write", "x", 2],
@@ -38,7 +39,9 @@ _FRESH = ("fresh",)  # stands for a value that nobody else puts in, or for few v
 REQUESTS: dict[str, dict[str, tuple[Any, ...]]] = {
     "register": {"read": _NOTHING, "write": _VALUES},
     "cas-register": {"read": _NOTHING, "write": _VALUES, "cas": _PAIRS},
-    "key-value": {"get": _NOTHING, "put": _TEXTS, "append": _TEXTS, "delete": _NOTHING},
+    "key-value": {
+        "get": _NOTHING, "put": _TEXTS, "append": _TEXTS, "delete": _NOTHING, "cas": _TEXT_PAIRS,
+    },
     "multi-register": {"txn": _TXNS},
     "set": {"add": _FRESH, "remove": (0, 1, 2, 3), "read": _NOTHING},
     "list-append": {"append": _FRESH, "read": _NOTHING},
@@ -54,7 +57,7 @@ REQUESTS: dict[str, dict[str, tuple[Any, ...]]] = {
         "release": (*_OWNERS, *_OWNERS, {"token": 1}, {"token": 2}),
     },
     "semaphore": {"acquire": (None, 1, 2), "release": (None, 1, 2)},
-}
+}  # fmt: skip
 # What clients may wrongly be told, where that is something else than what they asked.
 _TAKEN = (None, 0, 1, 2, 3)
 ANSWERS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -78,7 +81,7 @@ def model_of(name: str) -> Model:
 
 def random_history(
     stream: Random, name: str, *, operations_max: int = 9,
-    keys: tuple[str | None, ...] = (None,), leave_out: str = "",
+    keys: tuple[str | None, ...] = (None,), leave_out: Collection[str] = (),
 ) -> History:  # fmt: skip
     """A few operations of up to eight processes at once; some crash, some get a wrong answer."""
     twin = TWINS[name]
@@ -112,7 +115,7 @@ def random_history(
             if begun == count or stream.random() > eager:
                 continue
             begun += 1
-            f = stream.choice(sorted(REQUESTS[name].keys() - {leave_out}))
+            f = stream.choice(sorted(REQUESTS[name].keys() - leave_out))
             asked = stream.choice(REQUESTS[name][f])
             if asked == "fresh":
                 asked = begun if is_fresh else stream.randrange(4)

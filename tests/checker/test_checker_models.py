@@ -15,6 +15,7 @@ from checker import (
     MODELS,
     Event,
     EventType,
+    FailedCas,
     History,
     HistoryError,
     Meaning,
@@ -141,6 +142,8 @@ def test_what_a_model_of_somebodys_own_was_built_from_is_not_json() -> None:
         ("cas-register", "append", 1, 1, "functions read, write, cas"),
         ("key-value", "put", 1, 1, "expected a string"),
         ("key-value", "get", None, 1, "an answer that is a string"),
+        ("key-value", "cas", "ab", "ab", r"expected \[from, to\], strings"),
+        ("key-value", "cas", [None, "b"], [None, "b"], r"expected \[from, to\], strings"),
         ("mutex", "lock", None, None, "functions acquire, release"),
         ("set", "insert", 1, 1, "functions add, remove, read"),
         ("set", "read", None, 1, "an answer that is a list"),
@@ -222,7 +225,8 @@ def verdict(name: str, history: History, initial: Any = DEFAULT, **meaning: Any)
     model = model_named(name, initial)
     result = check(history, model, meaning=Meaning(**meaning))
     if result.counterexample is not None:
-        assert "would need" in str(result.counterexample["operations"])
+        said = str(result.counterexample["operations"])
+        assert "would need" in said or "was refused" in said
     return str(result.verdict)
 
 
@@ -371,6 +375,38 @@ def test_a_deleted_key_holds_the_empty_string() -> None:
     assert verdict("key-value", one_by_one(*asked, ("get", None, "a"))) == "valid"
     assert verdict("key-value", one_by_one(*asked, ("get", None, "xa"))) == "invalid"
     assert verdict("key-value", one_by_one(*asked[:2], ("get", None, None))) == "valid"
+
+
+def test_a_string_is_set_if_it_is_what_was_expected() -> None:
+    asked = [("put", "a", None), ("cas", ["a", "b"], ["a", "b"])]
+    assert verdict("key-value", one_by_one(*asked, ("get", None, "b"))) == "valid"
+    assert verdict("key-value", one_by_one(*asked, ("get", None, "a"))) == "invalid"
+    assert verdict("key-value", one_by_one(*asked, asked[1])) == "invalid"
+    assert verdict("key-value", one_by_one(("cas", ["", "b"], ["", "b"]))) == "valid"
+
+
+def test_a_refused_cas_of_strings_says_what_it_did_not_meet_where_it_ran() -> None:
+    refused = history_of(
+        (0, "invoke", "put", "a"), (0, "ok", "put", "a"),
+        (0, "invoke", "cas", ["a", "b"]), (0, "fail", "cas", ["a", "b"]),
+    )  # fmt: skip
+    assert verdict("key-value", refused, failed_cas=FailedCas.ABSENT) == "valid"
+    assert verdict("key-value", refused, failed_cas=FailedCas.DIFFERS) == "invalid"
+
+
+def test_key_value_looks_at_what_a_cas_expects() -> None:
+    """Refused or not: so that string, and what appends make it of, are no longer elsewhere."""
+    model = model_named("key-value")
+    assert isinstance(model, Coarse)
+    for looks in (("cas", "ab", "z"), ("refused", "ab")):
+        kept: list[Action] = [looks, ("append", "b")]
+        *looked_at, elsewhere = model.universe(kept)
+        assert looked_at == ["a", "ab"]
+        assert not model.leads_elsewhere(("cas", "z", "a"), kept)
+        assert model.leads_elsewhere(("cas", "a", "z"), kept)
+        assert not model.leads_elsewhere(("refused", "q"), kept)
+        merge = model.merged(kept)
+        assert merge("a") == "a" != merge("b") == elsewhere
 
 
 def test_key_value_elsewhere_is_as_large_as_it_may_be() -> None:

@@ -242,6 +242,7 @@ class TestWhatIsUnusual:
         [
             ("key-value", ('0 append ""', "1 get", "0 ok", '1 ok ""')),
             ("key-value", ('0 put "a"', "0 ok", "0 delete", "0 ok", "1 get", '1 ok ""')),
+            ("key-value", ('0 cas ["","a"]', '0 ok ["","a"]', "1 get", '1 ok "a"')),
             ("counter", ("0 add 1", "0 ok", "1 read", "1 ok 1")),
         ],
     )

@@ -26,7 +26,13 @@ SETS: tuple[list[int], ...] = ([], [1], [2], [1, 2])
 ASKED: dict[str, dict[str, tuple[Any, ...]]] = {
     "register": {"read": (None,), "write": VALUES},
     "cas-register": {"read": (None,), "write": VALUES, "cas": ([1, 2], [2, 1], [None, 1], [2, 2])},
-    "key-value": {"get": (None,), "put": TEXTS, "append": TEXTS, "delete": (None,)},
+    "key-value": {
+        "get": (None,),
+        "put": TEXTS,
+        "append": TEXTS,
+        "delete": (None,),
+        "cas": (["", "a"], ["a", "ab"], ["ab", ""], ["b", "b"]),
+    },
     "set": {"add": (1, 2), "remove": (1, 2), "read": (None,)},
     "list-append": {"append": (1, 2), "read": (None,)},
     "counter": {"add": (0, 1), "read": (None,)},
