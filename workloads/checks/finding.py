@@ -46,7 +46,7 @@ class Finds:
         operations = history.operations()
         finding = self.find(operations)
         if finding is not None:
-            alone = sorted(set(finding.operations), key=lambda one: one.start)
+            alone = sorted(_distinct(finding.operations), key=lambda one: one.start)
             assert self.find(alone) is not None, (
                 f"the check {self.name!r} found {finding.summary!r}, but not in the operations that "
                 "it gave as evidence"
@@ -71,7 +71,7 @@ class Finds:
 def told(finding: Finding) -> dict[str, Any]:
     """Return a finding in the shape of a counterexample (ARCHITECTURE.md)."""
     blamed = finding.operations[-1]
-    listed = list(dict.fromkeys(finding.operations))
+    listed = _distinct(finding.operations)
     shown = listed[: OPERATIONS_MAX - 1] + listed[-1:] if len(listed) > OPERATIONS_MAX else listed
     return {
         "key": finding.key,
@@ -80,6 +80,11 @@ def told(finding: Finding) -> dict[str, Any]:
             listed_operation(one, finding.summary if one == blamed else None) for one in shown
         ],
     }
+
+
+def _distinct(operations: Sequence[Operation]) -> list[Operation]:
+    """Return each operation once. They are told apart by index: values may be lists, without a hash."""
+    return list({one.invocation.index: one for one in operations}.values())
 
 
 def listed_operation(operation: Operation, why_not: str | None = None) -> dict[str, Any]:
