@@ -1,0 +1,28 @@
+"""Transactions that read and write registers; together they must be strictly serializable.
+
+For systems that have no lists. What transactions do is in `workloads.transactions`.
+"""
+
+from __future__ import annotations
+
+from .checks import Transactional
+from .generator import Generator
+from .transactions import read_all, reads_of, transactions
+from .workload import Probe, Setting, Workload
+
+
+def load(setting: Setting) -> Generator:
+    """Return transactions of one to four reads and writes."""
+    return transactions(setting, "register-transactions", ("r", "w", "rw"))
+
+
+WORKLOAD = Workload(
+    name="register-transactions",
+    summary="transactions that read and write single values, over several keys",
+    data="transactions",
+    functions=("txn",),
+    load=load,
+    final=read_all,
+    checks=(Transactional("rw-register"),),
+    probe=Probe(f="txn", value=reads_of(["probe"])),
+)
