@@ -20,7 +20,6 @@ from .checks import Linearizable
 from .checks.leases import with_ends_of_leases
 from .generator import (
     PENDING,
-    SLEEP,
     Context,
     Generator,
     Invocation,
@@ -68,7 +67,6 @@ class Leaseholder:
         if not self.slept and stream.below(draw + 1, _OVERSTAYS_ONE_IN) == 0:
             step = sleep(_OVERSTAY_S).next(context)
             assert isinstance(step, tuple)
-            assert step[0].f == SLEEP
             return step[0], replace(self, slept=True)
         released = release(self.held, thread, f"{self.count}", at_ns=now_ns)
         return released, replace(self, held=None, slept=False)

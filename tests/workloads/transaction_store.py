@@ -98,13 +98,13 @@ class Store:
 
 
 def reliable(perform: Perform, seed: int = 1) -> SimulatedClient:
-    """Return a client that always answers, after 1 to 9 ms."""
+    """Return a client that always answers, after 4 to 84 ms."""
     latency, calls = Stream(seed, "latency"), Counter[None]()
 
     def reply(invocation: Invocation, number: int) -> Reply:
         del number
         calls[None] += 1
-        return Reply(*perform(invocation), MS + latency.below(calls[None], 8 * MS))
+        return Reply(*perform(invocation), latency.below(calls[None], 80 * MS) + 4 * MS)
 
     return reply
 
@@ -117,7 +117,7 @@ def unreliable(perform: Perform, seed: int = 1) -> SimulatedClient:
     def reply(invocation: Invocation, number: int) -> Reply:
         del number
         calls[None] += 1
-        took = MS + latency.below(calls[None], 8 * MS)
+        took = latency.below(calls[None], 80 * MS) + 4 * MS
         if late and stream.below(calls[None] * 2, 6) == 0:
             perform(late.pop(0))
         end = stream.below(calls[None] * 2 + 1, 24)
