@@ -200,6 +200,27 @@ def verdict(history: History) -> Verdict:
             (*held(0, "a", 0, 1, 1), *held(1, "b", 2, 3, 2), *released(0, "a", 4, 5, INFO)),
             Verdict.INVALID,
         ),
+        # Of several releases in doubt the first counts, unless one was acknowledged.
+        (
+            (
+                *held(0, "a", 0, 1, 1),
+                *released(0, "a", 2, 3, INFO),
+                *held(1, "b", 4, 5, 2),
+                *released(6, "a", 6, 7, INFO),
+            ),
+            Verdict.VALID,
+        ),
+        (
+            (
+                *held(0, "a", 0, 1, 1),
+                *released(0, "a", 2, 3, INFO),
+                *released(6, "a", 4, 5, INFO),
+                *released(12, "a", 6, 7, INFO),
+                *held(1, "b", 8, 9, 2),
+                *released(18, "a", 10, 11, OK),
+            ),
+            Verdict.INVALID,
+        ),
         # An acquire in doubt that was released did happen: somewhere there is room for it.
         (
             (

@@ -151,6 +151,19 @@ def test_a_bank_is_opened_once_however_often_that_is_tried() -> None:
     assert any(one.input[0][2] is not None for one in history.operations()), "no transfer at all"
 
 
+def test_a_bank_that_is_seen_to_be_missing_is_opened_later() -> None:
+    """The first openings are refused, and reads between them say that nothing is there."""
+    store, refused = Store(), iter(range(5))
+
+    def perform(invocation: Invocation) -> Answer:
+        if invocation.value[0][0] == "compare" and next(refused, None) is not None:
+            return EventType.FAIL, invocation.value
+        return store(invocation)
+
+    play("bank", reliable(perform))
+    assert sum(store.values.values()) == 40
+
+
 @pytest.mark.parametrize("name", ["append-transactions", "register-transactions"])
 def test_transactions_are_of_one_to_four_steps_and_write_unique_values(name: str) -> None:
     history = play(name, reliable(Store()), operations=1000)
