@@ -55,6 +55,7 @@ def examine() -> list[Finding]:
         _range,
         _faketime,
         _netem,
+        _etcd,
         _docker,
     )
     return [_guarded(check) for check in checks]
@@ -193,6 +194,17 @@ def _netem() -> Finding:
         ok=not problem,
         detail="delays can be made" if not problem else f"no delays and reordering ({problem})",
         remedy="sudo modprobe sch_netem (not every kernel has it)",
+        required=False,
+    )
+
+
+def _etcd() -> Finding:
+    path = shutil.which("etcd", path=_PATH)
+    return Finding(
+        name="etcd",
+        ok=path is not None,
+        detail=path or "not installed; needed for --system etcd only",
+        remedy="sudo apt-get install -y etcd-server",
         required=False,
     )
 

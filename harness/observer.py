@@ -89,8 +89,8 @@ class Observer:
                 "leader": status.leader,
                 "commit_index": status.commit_index,
                 "applied_index": status.applied_index,
-                "clock_offset_ms": status.clock_offset_ns / 1e6,
-                "clock_error_ms": status.clock_error_ns / 1e6,
+                "clock_offset_ms": _ms(status.clock_offset_ns),
+                "clock_error_ms": _ms(status.clock_error_ns),
             }
         with self._lock:
             self._latest[node] = status
@@ -105,3 +105,7 @@ class Observer:
                 except OSError:
                     # A full disk is the journal's to report; samples are only for people.
                     self._done.set()
+
+
+def _ms(ns: int | None) -> float | None:
+    return None if ns is None else ns / 1e6

@@ -33,7 +33,7 @@ from harness.outcome import Outcome
 from harness.own_workload import workload_of
 from harness.progress import Progress
 from harness.spec import Spec
-from harness.systems import OFFERS, make_system, raft
+from harness.systems import OFFERS, check_system, make_system
 from workloads.randomness import Stream
 from workloads.workload import Workload
 
@@ -127,10 +127,8 @@ def _preflight(spec: Spec) -> Workload:
             f"the workload {workload.name!r} needs a system that offers {workload.data!r}; "
             f"{spec.system} offers {', '.join(sorted(offers))}"
         )
+    check_system(spec)
     check_hosts(spec)
-    known = raft.mutants() if spec.mutant else {}
-    if spec.mutant and spec.mutant not in known:
-        raise UsageError(f"mutant is {spec.mutant!r}, but must be one of: {', '.join(known)}")
     return workload
 
 

@@ -23,7 +23,7 @@ from harness.errors import UsageError
 from harness.own_workload import require_known
 from workloads.catalogue import WORKLOADS
 
-SYSTEMS = ("raft",)
+SYSTEMS = ("raft", "etcd")
 READS = ("linear", "lease", "stale")
 FAULTS = ("partition", "kill", "pause", "clock", "disk", "member", "transfer", "snapshot")
 # Of the nodes one may be removed, and then a majority must be left that can lose one more.

@@ -115,8 +115,10 @@ class Clock:
         before = self._before.get((fault.id, node))
         if status is None or before is None:
             return None
-        moved_ns = status.clock_offset_ns - before.clock_offset_ns
-        return moved_ns, status.clock_error_ns + before.clock_error_ns
+        now, then = status.clock_offset_ns, before.clock_offset_ns
+        if now is None or then is None:  # a system that does not say
+            return None
+        return now - then, (status.clock_error_ns or 0) + (before.clock_error_ns or 0)
 
     def _look(self, fault: Fault, node: str, expected_ns: int) -> Report:
         """Compare a clock with where it should be; a change of any size must be visible as such."""

@@ -22,8 +22,9 @@ class Status:
     """What a node said of itself, and what its clock showed while it did.
 
     `clock_offset_ns` is the node's wall clock minus the controller's, give or take
-    `clock_error_ns` (half the round trip). `raw` is the answer as it came. `state_hash`
-    is a digest of the state at `applied_index`, `None` from a system that gives none.
+    `clock_error_ns` (half the round trip); both are `None` if it does not say what time it is.
+    `raw` is the answer as it came. `state_hash` is a digest of the state at `applied_index`, `None`
+    from a system that gives none.
     """
 
     role: str
@@ -31,8 +32,8 @@ class Status:
     leader: str | None
     commit_index: int
     applied_index: int
-    clock_offset_ns: int
-    clock_error_ns: int
+    clock_offset_ns: int | None
+    clock_error_ns: int | None
     raw: Mapping[str, Any]
     state_hash: str | None = None
 
