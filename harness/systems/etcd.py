@@ -37,6 +37,10 @@ CLIENT_PORT: Final = 2379
 # A run writes some thousands of entries: few enough that snapshots are taken in each.
 SNAPSHOT_ENTRIES: Final = 1000
 
+# Faults last some two seconds: half of etcd's own values, so that elections are over within them.
+HEARTBEAT_MS: Final = 50
+ELECTION_MS: Final = 500
+
 # What of the spec it knows: kinds of data and of reads; and the faults it cannot have, with why.
 OFFERS: Final = etcd_words.OFFERS
 READS: Final = ("linear", "stale")
@@ -91,6 +95,7 @@ class EtcdSystem:
             *("--initial-cluster", ",".join(cluster)),
             *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
             *("--listen-client-urls", client, "--advertise-client-urls", client),
+            *("--heartbeat-interval", str(HEARTBEAT_MS), "--election-timeout", str(ELECTION_MS)),
             *("--snapshot-count", str(SNAPSHOT_ENTRIES)),
             "--enable-v2=false",
             *("--logger", "zap", "--log-outputs", "stderr"),
