@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from store import Store, reliable, unreliable
+from object_store import Store, reliable, unreliable
 
 from checker.budget import Budget
 from checker.history import Event, EventType, History

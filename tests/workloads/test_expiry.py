@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from store import Store, unreliable
+from object_store import Store, unreliable
 
 from checker.budget import Budget
 from checker.certificate import of_valid
