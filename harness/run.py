@@ -29,11 +29,12 @@ from harness.experiment import Experiment, Findings
 from harness.hosts.choose import check_hosts, hosts_for
 from harness.judge import judge
 from harness.nemesis.plan import Plan
+from harness.nemesis.swarm import drawn
 from harness.outcome import Outcome
 from harness.own_workload import workload_of
 from harness.progress import Progress
-from harness.spec import Spec
-from harness.systems import OFFERS, check_system, make_system
+from harness.spec import ALL, Spec
+from harness.systems import OFFERS, check_system, make_system, possible_faults
 from workloads.randomness import Stream
 from workloads.workload import Workload
 
@@ -62,6 +63,8 @@ def run(spec: Spec, *, progress: Progress | None = None, plan: Plan | None = Non
     Raises `UsageError` for a spec that cannot be run (unknown mutant, bad inventory) and
     `HarnessError` when not even the run's folder can be made; all else is in the result.
     """
+    if spec.nemesis == (ALL,):
+        spec = replace(spec, nemesis=drawn(spec.seed, possible_faults(spec.system, spec.nodes)))
     workload = _preflight(spec)
     folder = store.create(spec)
     findings = Findings()

@@ -26,8 +26,9 @@ from workloads.catalogue import WORKLOADS
 SYSTEMS = ("raft", "etcd")
 READS = ("linear", "lease", "stale")
 FAULTS = ("partition", "kill", "pause", "clock", "disk", "member", "transfer", "snapshot")
+ALL = "all"
 # Of the nodes one may be removed, and then a majority must be left that can lose one more.
-_NODES_MIN_TO_REMOVE = 4
+NODES_MIN_TO_REMOVE = 4
 
 _SEED_BOUND = 2**63
 
@@ -59,7 +60,10 @@ class Spec:
         f"{', '.join(WORKLOADS)}, or a file with a workload of your own",
     )
     nemesis: tuple[str, ...] = _option(
-        (), "faults to inject, separated by commas; 'none' for none", choices=FAULTS
+        (),
+        "faults to inject, separated by commas; 'none' for none, 'all' for a choice of those that "
+        "the system can have, another one with each seed",
+        choices=FAULTS,
     )
     hosts: str = _option("lab", "'lab' (SSH hosts on this machine) or an inventory file")
     nodes: int = _option(5, "how many nodes", low=1, high=31)
@@ -108,10 +112,10 @@ class Spec:
                 f"concurrency is {self.concurrency}, but must be at least nodes ({self.nodes}), "
                 "so that every node has a client"
             )
-        if "member" in self.nemesis and self.nodes < _NODES_MIN_TO_REMOVE:
+        if "member" in self.nemesis and self.nodes < NODES_MIN_TO_REMOVE:
             raise UsageError(
                 f"nodes is {self.nodes}, but the nemesis 'member' needs at least "
-                f"{_NODES_MIN_TO_REMOVE}: it removes one of them and leaves three"
+                f"{NODES_MIN_TO_REMOVE}: it removes one of them and leaves three"
             )
 
     @property
@@ -160,7 +164,7 @@ def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
     values = value if isinstance(value, tuple) else (value,)
     if choices is not None:
         for one in values:
-            if one not in choices:
+            if one not in choices and not (name == "nemesis" and one == ALL):
                 raise UsageError(f"{name} is {one!r}, but must be one of: {', '.join(choices)}")
     if low is not None and not low <= value <= high:
         raise UsageError(f"{name} is {value}, but must be from {low:g} to {high:g}")
@@ -200,6 +204,10 @@ def _fault_names(name: str, words: object) -> tuple[str, ...]:
     if not isinstance(words, Iterable):
         raise UsageError(f"{name} is {words!r}, but must be a list of names")
     names = [str(word).strip() for word in words]
+    if ALL in names:
+        if set(names) != {ALL}:
+            raise UsageError(f"{name} is {','.join(names)!r}, but {ALL!r} stands alone")
+        return (ALL,)
     names = [word for word in names if word not in ("", "none")]
     # Each once, in the order of the table: the plan must not depend on how they were typed.
     unknown = [word for word in names if word not in FAULTS]

@@ -94,6 +94,7 @@ PURE = (
     "harness/systems/raft_words.py",
     "harness/nemesis/plan.py",
     "harness/nemesis/grudges.py",
+    "harness/nemesis/swarm.py",
     "harness/sim/[a-z]*.py",
 )
 EFFECTS = {

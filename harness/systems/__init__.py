@@ -19,6 +19,14 @@ READS: Mapping[str, Sequence[str]] = {"raft": options.READS, "etcd": etcd.READS}
 CANNOT: Mapping[str, Mapping[str, str]] = {"raft": {}, "etcd": etcd.CANNOT}
 
 
+def possible_faults(system: str, nodes: int) -> tuple[str, ...]:
+    """Return the kinds of fault that a system can have in a cluster of so many nodes."""
+    cannot = set(CANNOT[system])
+    if nodes < options.NODES_MIN_TO_REMOVE:
+        cannot.add("member")
+    return tuple(kind for kind in options.FAULTS if kind not in cannot)
+
+
 def check_system(spec: Spec) -> None:
     """Refuse what the system cannot do, before anything is made for the run.
 
@@ -32,7 +40,7 @@ def check_system(spec: Spec) -> None:
     cannot = CANNOT[spec.system]
     for fault in spec.nemesis:
         if fault in cannot:
-            possible = [one for one in options.FAULTS if one not in cannot]
+            possible = possible_faults(spec.system, spec.nodes)
             raise UsageError(
                 f"nemesis has {fault!r}, but {spec.system} cannot have it: {cannot[fault]}; "
                 f"possible are: {', '.join(possible)}"

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from harness.nemesis import grudges
 from harness.nemesis.plan import ADMINISTRATIVE, LEADER, VARIANTS, Plan, make_plan
+from harness.nemesis.swarm import drawn
 from harness.spec import FAULTS
+from harness.systems import possible_faults
 
 SECOND = 1_000_000_000
 NODES = ("n1", "n2", "n3", "n4", "n5")
@@ -91,6 +93,29 @@ def test_operators_faults_strike_one_node_but_for_snapshots_everywhere(seed: int
         else:
             assert len(fault.targets) == 1
             assert fault.targets[0] in NODES
+
+
+@given(seed=st.integers(min_value=0, max_value=2**63))
+def test_a_swarm_draws_some_of_what_is_possible_in_the_order_of_the_table(seed: int) -> None:
+    chosen = drawn(seed, FAULTS)
+    assert 2 <= len(chosen) <= len(FAULTS)
+    assert chosen == tuple(kind for kind in FAULTS if kind in chosen)
+    assert chosen == drawn(seed, FAULTS)
+    assert drawn(seed, ("kill",)) == ("kill",)
+    assert drawn(seed, ()) == ()
+
+
+def test_a_hundred_swarms_draw_every_fault_about_half_of_the_time() -> None:
+    swarms = [drawn(seed, FAULTS) for seed in range(100)]
+    for kind in FAULTS:
+        assert 30 < sum(kind in chosen for chosen in swarms) < 70
+    assert len(set(swarms)) > 60
+
+
+def test_what_a_system_cannot_have_is_never_drawn() -> None:
+    assert "member" not in possible_faults("raft", 3)
+    assert "member" in possible_faults("raft", 5)
+    assert set(possible_faults("etcd", 5)).isdisjoint(ADMINISTRATIVE)
 
 
 @given(seed=st.integers(min_value=0, max_value=2**63), nodes=clusters)

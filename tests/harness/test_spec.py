@@ -51,6 +51,8 @@ def test_toml_round_trip(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -
             "nodes is 3, but the nemesis 'member' needs at least 4",
         ),
         ({"nemesis": 4}, "nemesis is 4, but must be a list of names"),
+        ({"nemesis": "all,kill"}, "nemesis is 'all,kill', but 'all' stands alone"),
+        ({"workload": "all"}, "workload is 'all', but must be one of: register"),
         ({"rate": float("nan")}, "rate is nan"),
     ],
 )
