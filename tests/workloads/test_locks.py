@@ -240,6 +240,15 @@ def verdict(history: History) -> Verdict:
             ),
             Verdict.VALID,
         ),
+        (
+            (
+                (0, INVOKE, "acquire", "a", 0, None),
+                (0, INFO, "acquire", "a", 1, None),
+                *released(6, "a", 2, 3, INFO),
+                *released(12, "a", 4, 5, OK),
+            ),
+            Verdict.VALID,
+        ),
         # Its token is gone, though nobody knows it.
         (
             (
