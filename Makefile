@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test fuzz nightly bench-check bench-node bench-harness lint format clean
+.PHONY: help setup demo test fuzz nightly bench-check bench-node bench-harness table-workloads lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ bench-check: setup ## the checker's table: times, memory, ratios (about 10 minut
 
 bench-node: setup ## our node beside etcd and PySyncObj (about 25 minutes; needs apt-get install etcd-server)
 	@$(BIN)/python tools/bench_node.py all --output store/bench-node.md
+
+table-workloads: setup ## each workload passes, and catches the bugs it is for (45 minutes, root)
+	@$(BIN)/python tools/workload_table.py --output store/workload-table.md
 
 bench-harness: setup ## the interpreter: operations a second, ratio to a plain loop, rates kept
 	@$(BIN)/python tools/bench_harness.py
