@@ -80,7 +80,7 @@ def error(message: str, status: str = "503 Service Unavailable") -> Behaviour:
 
 
 def silence(connection: socket.socket) -> None:
-    time.sleep(0.6)
+    time.sleep(0.45)
 
 
 def hang_up(connection: socket.socket) -> None:
@@ -130,6 +130,7 @@ ENDINGS = [
     (answer({}, "503 Service Unavailable"), "garbled-answer", False),
     (answer({"error": {"code": 1}}), "garbled-answer", False),
     (answer({}), "garbled-answer", False),
+    (answer(HEADER, "500 Internal Server Error"), "garbled-answer", False),
     (answer([1]), "garbled-answer", False),
     (answer(b"<html>"), "garbled-answer", False),
     (answer(b"\xff\xfe{}"), "garbled-answer", False),

@@ -183,6 +183,7 @@ def test_a_change_is_tried_a_bounded_number_of_times_and_has_then_not_happened()
         (operation("cas", [4, 5]), {**HEADER, "responses": [{"response_put": {}}]}),
         (operation("cas", [4, 5]), {**refused(4, 8), "succeeded": True}),
         (operation("cas", [4, 5]), {**APPLIED, "succeeded": "no"}),
+        (operation("cas", [4, 5]), {**APPLIED, "header": {}}),
     ],
 )
 def test_an_answer_that_is_not_whole_is_not_believed(
