@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from checker.models import MODELS, model_from, model_named
     from checker.verdict import CheckResult, Verdict
     from checker.verify import CertificateError, Verified, verify
+    from harness.client import Client, Completion
     from harness.outcome import Outcome
     from harness.run import Result, run
     from harness.spec import Spec
+    from harness.systems.kind import SystemKind
+    from harness.systems.system import Status, System
     from reports.load import load
     from workloads import generator
     from workloads.checks import Finding, Finds, Linearizable, Transactional
@@ -37,6 +40,11 @@ _HOME = {
     "Result": ("harness.run", "Result"),
     "Outcome": ("harness.outcome", "Outcome"),
     "load": ("reports.load", "load"),
+    "SystemKind": ("harness.systems.kind", "SystemKind"),
+    "System": ("harness.systems.system", "System"),
+    "Status": ("harness.systems.system", "Status"),
+    "Client": ("harness.client", "Client"),
+    "Completion": ("harness.client", "Completion"),
     "Workload": ("workloads.workload", "Workload"),
     "Setting": ("workloads.workload", "Setting"),
     "Probe": ("workloads.workload", "Probe"),
@@ -71,6 +79,11 @@ __all__ = [  # noqa: RUF022  (in the order a reader meets them)
     "Result",
     "Outcome",
     "load",  # a run's folder -> DataFrames
+    "SystemKind",  # how to deploy a store and speak to it: for stores of your own
+    "System",
+    "Status",
+    "Client",
+    "Completion",
     "Workload",  # what clients do and what must hold: for workloads of your own
     "Setting",
     "Probe",

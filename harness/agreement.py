@@ -29,6 +29,11 @@ class Agreement:
         self.compared = 0
         self.contradictions: list[str] = []
 
+    @property
+    def has_states(self) -> bool:
+        """Whether any node ever showed a digest of its state."""
+        return bool(self._states)
+
     def note(self, node: str, status: Status) -> None:
         """Take in what a node said."""
         if status.role == "leader":

@@ -209,6 +209,8 @@ class Experiment:
 
     def converge(self) -> None:
         """Wait until all nodes show the same state at the same index, if the system shows it."""
+        if not self._observer.agreement.has_states:
+            return
         began = time.monotonic()
         deadline_s = self._spec.recovery_timeout
         while True:
@@ -217,8 +219,6 @@ class Experiment:
                 for node in self._cluster.nodes
             }
             shown = {node: status for node, status in said.items() if status is not None}
-            if shown and all(status.state_hash is None for status in shown.values()):
-                return
             states = {(status.applied_index, status.state_hash) for status in shown.values()}
             converged = len(shown) == len(said) and len(states) == 1
             seconds = time.monotonic() - began

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from harness import own_workload, store
+from harness import own_code, own_workload, store
 from harness.errors import UsageError
 from harness.nemesis.plan import Plan
 from harness.run import Result, run
@@ -42,9 +42,10 @@ def replay(folder: Path, *, where: str | None = None) -> tuple[Result, list[str]
 def spec_and_plan(folder: Path) -> tuple[Spec, Plan]:
     """Return what a run was asked to do, and the faults that it planned."""
     spec = store.spec_of(folder)
-    if own_workload.is_file(spec.workload) and (folder / own_workload.COPY).is_file():
-        name = spec.workload.rpartition(".py")[2]
-        spec = replace(spec, workload=f"{folder / own_workload.COPY}{name}")
+    spec = replace(spec, workload=own_code.in_copy(spec.workload, folder / own_workload.COPY))
+    if not own_code.is_there(spec.system):
+        # Its own place comes first: what it uploads lies beside it.
+        spec = replace(spec, system=own_code.in_copy(spec.system, folder / store.SYSTEM))
     path = folder / store.PLAN
     try:
         return spec, Plan.from_json(json.loads(path.read_text(encoding="utf-8")))

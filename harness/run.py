@@ -24,7 +24,7 @@ from typing import Any
 from harness import store
 from harness.cluster import Cluster
 from harness.conclude import conclude
-from harness.errors import SplitbrainError, UsageError
+from harness.errors import SplitbrainError
 from harness.experiment import Experiment, Findings
 from harness.hosts.choose import check_hosts, hosts_for
 from harness.judge import judge
@@ -34,7 +34,8 @@ from harness.outcome import Outcome
 from harness.own_workload import workload_of
 from harness.progress import Progress
 from harness.spec import ALL, Spec
-from harness.systems import OFFERS, check_system, make_system, possible_faults
+from harness.systems import check_system, kind_of, make_system, possible_faults
+from harness.systems.kind import SystemKind
 from workloads.randomness import Stream
 from workloads.workload import Workload
 
@@ -64,8 +65,9 @@ def run(spec: Spec, *, progress: Progress | None = None, plan: Plan | None = Non
     `HarnessError` when not even the run's folder can be made; all else is in the result.
     """
     if spec.nemesis == (ALL,):
-        spec = replace(spec, nemesis=drawn(spec.seed, possible_faults(spec.system, spec.nodes)))
-    workload = _preflight(spec)
+        possible = possible_faults(kind_of(spec.system), spec.nodes)
+        spec = replace(spec, nemesis=drawn(spec.seed, possible))
+    workload, kind = _preflight(spec)
     folder = store.create(spec)
     findings = Findings()
     with (
@@ -76,7 +78,7 @@ def run(spec: Spec, *, progress: Progress | None = None, plan: Plan | None = Non
         # What goes wrong while cleaning up comes second, and never in place of the cause.
         with _recorded(findings), ExitStack() as stack:
             with _recorded(findings):
-                _perform(spec, workload, plan, folder, findings, shown, stack)
+                _perform(spec, workload, kind, plan, folder, findings, shown, stack)
             interrupts.defer()
         interrupts.allow()
         history, checks = judge(spec, workload, folder, findings, shown)
@@ -121,23 +123,18 @@ def _recorded(findings: Findings) -> Iterator[None]:
         log.exception("internal error")
 
 
-def _preflight(spec: Spec) -> Workload:
+def _preflight(spec: Spec) -> tuple[Workload, SystemKind]:
     """Refuse what cannot work before anything is made for it."""
-    workload = workload_of(spec.workload)
-    offers = OFFERS[spec.system]
-    if workload.data not in offers:
-        raise UsageError(
-            f"the workload {workload.name!r} needs a system that offers {workload.data!r}; "
-            f"{spec.system} offers {', '.join(sorted(offers))}"
-        )
-    check_system(spec)
+    workload, kind = workload_of(spec.workload), kind_of(spec.system)
     check_hosts(spec)
-    return workload
+    check_system(kind, spec, workload.data)
+    return workload, kind
 
 
 def _perform(
     spec: Spec,
     workload: Workload,
+    kind: SystemKind,
     plan: Plan | None,
     folder: Path,
     findings: Findings,
@@ -148,7 +145,7 @@ def _perform(
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="splitbrain-")))
     with progress.phase("hosts up"):
         hosts = stack.enter_context(hosts_for(spec))
-    system = make_system(spec, hosts, scratch)
+    system = make_system(kind, spec, hosts, scratch)
     with progress.phase("deploy"):
         cluster = stack.enter_context(
             Cluster(

@@ -19,6 +19,7 @@ from typing import Any
 
 import tomli_w
 
+from harness import own_code
 from harness.errors import UsageError
 from harness.own_workload import require_known
 from workloads.catalogue import WORKLOADS
@@ -53,7 +54,10 @@ class Spec:
     option does not convert or is out of its bounds.
     """
 
-    system: str = _option("raft", "the system under test", choices=SYSTEMS)
+    system: str = _option(
+        "raft",
+        f"the system under test: {', '.join(SYSTEMS)}, or a file with a system of your own",
+    )
     workload: str = _option(
         "register",
         "what clients do and what must hold: "
@@ -107,6 +111,11 @@ class Spec:
             _check(option.name, value, option.metadata)
             object.__setattr__(self, option.name, value)
         require_known(self.workload)
+        if self.system not in SYSTEMS and not own_code.is_file(self.system):
+            raise UsageError(
+                f"system is {self.system!r}, but must be one of: {', '.join(SYSTEMS)}; "
+                "or a file with a system of your own, such as mine.py"
+            )
         if self.concurrency < self.nodes:
             raise UsageError(
                 f"concurrency is {self.concurrency}, but must be at least nodes ({self.nodes}), "

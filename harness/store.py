@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import own_workload
+from harness import own_code, own_workload
 from harness.errors import HarnessError, UsageError
 from harness.spec import Spec, from_values, read_toml
 
@@ -26,6 +26,8 @@ HISTORY = "history.jsonl"
 # What the model was compared with, where that is not the history itself.
 PREPARED = "history-checked.jsonl"
 SPEC = "spec.toml"
+# The system, where it is the user's own.
+SYSTEM = "system.py"
 PLAN = "plan.json"
 STATUS = "status.jsonl"
 OUTCOME = "outcome.json"
@@ -50,7 +52,8 @@ def create(spec: Spec, *, now: datetime | None = None) -> Path:
         run = _fresh(parent, f"{moment}-{spec.seed}")
         (run / HOSTS).mkdir()
         write_text(run / SPEC, spec.to_toml())
-        own_workload.keep(spec.workload, run)
+        own_code.keep(spec.workload, run / own_workload.COPY)
+        own_code.keep(spec.system, run / SYSTEM)
         _point(parent / "latest", run)
     except OSError as error:
         raise HarnessError(

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.client import Client
 from harness.errors import HarnessError
+from harness.spec import Spec
 from harness.systems import etcd_words
 from harness.systems.etcd_client import EtcdClient
+from harness.systems.kind import SystemKind
 from harness.systems.one_post import NoAnswer, open_session, post_once
 from harness.systems.system import Status
 
@@ -197,3 +199,25 @@ def version_of(program: Path) -> str:
     if found is None:
         raise HarnessError(f"{program} --version says no version: is it etcd?")
     return found[1]
+
+
+def _check(spec: Spec) -> None:
+    del spec
+    find_program()
+
+
+def _make(spec: Spec, addresses: Mapping[str, str], scratch: Path) -> EtcdSystem:
+    del scratch
+    program = find_program()
+    return EtcdSystem(
+        addresses=addresses,
+        program=program,
+        version=version_of(program),
+        operation_timeout_s=spec.operation_timeout,
+        reads=spec.reads,
+    )
+
+
+KIND: Final = SystemKind(
+    name="etcd", make=_make, offers=OFFERS, reads=READS, cannot=CANNOT, check=_check
+)

@@ -24,8 +24,10 @@ from urllib3.exceptions import HTTPError
 
 from harness.client import Client
 from harness.errors import HarnessError, UsageError
+from harness.spec import READS, Spec
 from harness.systems import raft_admin
 from harness.systems.administrated import Members, Reply
+from harness.systems.kind import SystemKind
 from harness.systems.raft_client import RaftClient
 from harness.systems.raft_http import CONNECT_S_MAX, code_of
 from harness.systems.raft_session import SharedSession
@@ -271,3 +273,23 @@ def mutants(root: Path = ROOT) -> dict[str, str]:
     """Return the known mutants of the node: name -> what it does wrong."""
     listed = json.loads(_command(["-m", "node.mutants", "list", "--json"], root))
     return {str(one["id"]): str(one["summary"]) for one in listed}
+
+
+def _check(spec: Spec) -> None:
+    if spec.mutant and spec.mutant not in (known := mutants()):
+        raise UsageError(f"mutant is {spec.mutant!r}, but must be one of: {', '.join(known)}")
+
+
+def _make(spec: Spec, addresses: Mapping[str, str], scratch: Path) -> RaftSystem:
+    archive = scratch / "node.pyz"
+    build_archive(archive, mutant=spec.mutant)
+    return RaftSystem(
+        addresses=addresses,
+        archive=archive,
+        version=version_of(spec.mutant),
+        operation_timeout_s=spec.operation_timeout,
+        reads=spec.reads,
+    )
+
+
+KIND: Final = SystemKind(name="raft", make=_make, offers=OFFERS, reads=READS, check=_check)

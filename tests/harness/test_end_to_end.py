@@ -323,3 +323,23 @@ def test_a_run_without_faults_and_with_one_node_passes(tmp_path: Path) -> None:
     spec = Spec(nodes=1, concurrency=2, time_limit=2, seed=1, lab=LAB, store=str(tmp_path))
     result = run(spec)
     assert result.outcome is Outcome.PASS, result.reasons
+
+
+@pytest.mark.lab
+def test_a_store_of_ones_own_is_deployed_and_its_flaw_is_found(tmp_path: Path) -> None:
+    """The example of docs/own-system.md: a register that hands on its values when it can."""
+    example = Path(__file__).resolve().parents[2] / "docs" / "examples" / "naive_system.py"
+    result = run(
+        Spec(
+            system=str(example),
+            workload="register",
+            nodes=3,
+            time_limit=8,
+            seed=1,
+            lab=LAB,
+            store=str(tmp_path),
+        )
+    )
+    assert result.outcome is Outcome.VIOLATION
+    assert any("linearizable" in reason for reason in result.reasons)
+    assert (result.path / "system.py").read_text() == example.read_text()

@@ -23,11 +23,12 @@ from harness.nemesis.kinds import Clock
 from harness.nemesis.plan import Fault
 from harness.observer import Observer
 from harness.remote.agent_client import Agent
-from harness.spec import FAULTS, SYSTEMS
-from harness.systems import CANNOT, OFFERS, READS
+from harness.spec import FAULTS, READS, SYSTEMS
+from harness.systems import KINDS
 from harness.systems.etcd import EtcdSystem, status_of, version_of
 from harness.systems.etcd_client import EtcdClient
 from harness.systems.system import Status
+from workloads.data import DATA
 from workloads.generator import Invocation
 
 NODES = ("n1", "n2", "n3")
@@ -41,9 +42,12 @@ needs_etcd = pytest.mark.skipif(
 
 
 def test_every_system_says_what_it_knows() -> None:
-    assert set(OFFERS) == set(READS) == set(CANNOT) == set(SYSTEMS)
-    for cannot in CANNOT.values():
-        assert set(cannot) <= set(FAULTS)
+    assert set(KINDS) == set(SYSTEMS)
+    for name, kind in KINDS.items():
+        assert kind.name == name
+        assert set(kind.cannot) <= set(FAULTS)
+        assert set(kind.reads) <= set(READS)
+        assert kind.offers <= set(DATA)
 
 
 @pytest.mark.parametrize(

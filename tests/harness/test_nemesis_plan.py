@@ -11,6 +11,7 @@ from harness.nemesis import grudges
 from harness.nemesis.plan import ADMINISTRATIVE, LEADER, VARIANTS, Plan, make_plan
 from harness.nemesis.swarm import drawn
 from harness.spec import FAULTS
+from harness.systems import KINDS as KINDS_OF_SYSTEMS
 from harness.systems import possible_faults
 
 SECOND = 1_000_000_000
@@ -113,9 +114,9 @@ def test_a_hundred_swarms_draw_every_fault_about_half_of_the_time() -> None:
 
 
 def test_what_a_system_cannot_have_is_never_drawn() -> None:
-    assert "member" not in possible_faults("raft", 3)
-    assert "member" in possible_faults("raft", 5)
-    assert set(possible_faults("etcd", 5)).isdisjoint(ADMINISTRATIVE)
+    assert "member" not in possible_faults(KINDS_OF_SYSTEMS["raft"], 3)
+    assert "member" in possible_faults(KINDS_OF_SYSTEMS["raft"], 5)
+    assert set(possible_faults(KINDS_OF_SYSTEMS["etcd"], 5)).isdisjoint(ADMINISTRATIVE)
 
 
 @given(seed=st.integers(min_value=0, max_value=2**63), nodes=clusters)

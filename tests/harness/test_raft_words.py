@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.systems import OFFERS
+from harness.systems import KINDS
 from harness.systems.raft_words import WORDS, Garbled, only_reads
 from workloads.data import DATA
 from workloads.generator import Invocation
@@ -71,7 +71,7 @@ def test_the_kinds_and_functions_are_those_of_the_data() -> None:
     assert {kind: set(words) for kind, words in WORDS.items()} == {
         kind: set(functions) for kind, functions in DATA.items()
     }
-    assert OFFERS["raft"] == set(DATA)
+    assert KINDS["raft"].offers == set(DATA)
 
 
 def test_every_function_has_an_example() -> None:
