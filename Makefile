@@ -40,6 +40,7 @@ nightly: setup ## what takes longer: fuzz, properties with many examples, thousa
 	@$(BIN)/python tools/fuzz_checker.py --seconds 3600 --jobs 2
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest tests/checker tests/node --timeout 1800
 	@$(BIN)/python -m harness.sim 1000 6000
+	@$(BIN)/splitbrain sweep docs/examples/nightly.toml --store store/nightly
 	@$(BIN)/python tools/mutate_checker.py --sample 200
 	@$(BIN)/python tools/bench_check.py
 

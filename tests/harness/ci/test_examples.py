@@ -27,8 +27,8 @@ COMMAND = re.compile(r"^(?!#? ?Description).*?\bsplitbrain (sweep \S.*|doctor)$"
 def test_the_example_of_a_sweep_is_as_its_comment_says() -> None:
     plan = plan_of(read_toml(NIGHTLY), file=str(NIGHTLY), store=None, seed=1)
     combinations = {(run.spec.workload, run.spec.nemesis) for run in plan.runs}
-    assert (len(combinations), len(plan.runs), plan.keep) == (12, 60, "failures")
-    assert len({(run.spec.workload, run.spec.nemesis) for run in plan.runs[:12]}) == 12
+    assert (len(combinations), len(plan.runs), plan.keep) == (15, 45, "failures")
+    assert len({(run.spec.workload, run.spec.nemesis) for run in plan.runs[:15]}) == 15
 
 
 @pytest.mark.parametrize(("name", "count"), FILES.items())
