@@ -188,6 +188,10 @@ def of(*told: tuple[tuple[str, ...], int, int | None, bool]) -> tuple[CoreCall, 
 CORES: dict[str, tuple[bool, Core]] = {
     "nothing has to happen": (False, Core(calls=of((("read", "1"), 0, 1, False)))),
     "what was never written": (True, Core(calls=of((("read", "1"), 0, 1, True)))),
+    "a return at position 0": (
+        False,
+        Core(calls=of((("write", "1"), -1, 0, True), (("read", "1"), 1, 2, True))),
+    ),
     "an optional write helps": (
         False,
         Core(calls=of((("write", "1"), 0, None, False), (("read", "1"), 1, 2, True))),

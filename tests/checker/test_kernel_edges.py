@@ -1,0 +1,172 @@
+"""The kernels at their edges: the first event, the first call, tables that are full, one kind alone.
+
+Rules of this file:
+- Each test is here because a change of one sign or number in a kernel went unnoticed without it
+  (``tools/mutate_checker.py``). What kernels do otherwise is in ``test_kernels.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from certificates import history
+from random_calls import calls_from
+
+from checker import FailedCas, Meaning, NilRead, Verdict, model_named
+from checker.columns import columns_of
+from checker.first_look import look
+from checker.kernels import layout
+from checker.kernels.arrange import arrange
+from checker.kernels.chains import chains
+from checker.kernels.layout import END, START
+from checker.kernels.refute import CHAIN_ORDER, CHAINS_CROSS, NOTHING, refute
+from checker.parts import Found
+from checker.problem import problem_of
+from checker.race import BreadthFirst, DepthFirst, Transitions
+
+CAS_REGISTER = model_named("cas-register")
+Told = tuple[tuple[Any, ...], int, int | None]
+
+FOUND: dict[str, tuple[int, tuple[Told, ...]]] = {
+    "read after its successor returned, which was read later": (
+        CHAIN_ORDER,
+        ((("write", "1"), 0, 9), (("cas", "1", "2"), 1, 3), (("read", "1"), 4, 5),
+         (("read", "2"), 6, 7)),
+    ),
+    "read before its successor returned, which was read later": (
+        NOTHING,
+        ((("write", "1"), 0, 9), (("cas", "1", "2"), 1, 5), (("read", "1"), 3, 4),
+         (("read", "2"), 6, 7)),
+    ),
+    "new, old, new, and the first of all calls wrote the old one": (
+        CHAINS_CROSS,
+        ((("write", "2"), 0, 13), (("write", "1"), 1, 12), (("read", "1"), 2, 3),
+         (("read", "2"), 4, 5), (("read", "1"), 6, 7)),
+    ),
+    "the initial one after another, which the first of all calls read": (
+        CHAINS_CROSS,
+        ((("read", "1"), 0, 3), (("write", "1"), 1, 9), (("read", "null"), 4, 5)),
+    ),
+    "the initial one before another, which the first of all calls read": (
+        NOTHING,
+        ((("read", "1"), 0, 4), (("write", "1"), 1, 9), (("read", "null"), 3, 5)),
+    ),
+    "the initial one, which the first of all calls read, before another": (
+        NOTHING,
+        ((("read", "null"), 0, 3), (("write", "1"), 1, 2), (("read", "1"), 4, 5)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_is_found_at_the_first_event_and_of_the_first_call(name: str) -> None:
+    expected, told = FOUND[name]
+    made = problem_of(calls_from(*told), CAS_REGISTER)
+    tied = chains(made.calls, made.states + 1, made.initial)
+    assert refute(made.calls, made.events, made.states + 1, made.initial, *tied)[0] == expected
+
+
+@pytest.mark.parametrize("far", [1, 1000])
+def test_a_return_at_position_0_is_a_return(far: int) -> None:
+    """Only negative ends are none; starts may be any number."""
+    table = np.zeros((2, layout.CALL_COLUMNS), np.int32)
+    start, end = np.array([-far, 3 * far], np.int64), np.array([0, 5 * far], np.int64)
+    assert arrange(table, start, end).tolist() == [0, ~0, 1, ~1]
+    assert table[:, [START, END]].tolist() == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("reads", [1, 2])
+@pytest.mark.parametrize("search", [DepthFirst, BreadthFirst])
+def test_tables_that_grow_in_the_middle_forget_nothing(
+    monkeypatch: pytest.MonkeyPatch, search: type[DepthFirst] | type[BreadthFirst], reads: int
+) -> None:
+    """With little room at first: the same way in the same number of steps as with plenty."""
+    together: list[tuple[str, ...]] = [("write", "0"), ("write", "1")]
+    for one, other in (("0", "1"), ("1", "2"), ("2", "3"), ("3", "0")):
+        together += [("cas", one, other), ("cas", other, one)]
+    told: list[Told] = [(action, at, 20 + at) for at, action in enumerate(together)]
+    told += [(("read", str(n)), 40 + 2 * n, 41 + 2 * n) for n in range(reads)]
+    ways = []
+    for room in (16, 4096):
+        monkeypatch.setattr("checker.race._ROOM_AT_FIRST", room)
+        made = problem_of(calls_from(*told), CAS_REGISTER)
+        going = search(made, Transitions(made))
+        begun = rows_of(going)
+        code = going.advance(10**9, 1e9)
+        assert (rows_of(going) > begun) == (room == 16)
+        order = going.linearization() if code == layout.VALID else None
+        ways.append((code, going.steps, going.furthest, order))
+    assert ways[0] == ways[1]
+    assert ways[0][0] == (layout.VALID if reads == 1 else layout.INVALID)
+
+
+def rows_of(search: DepthFirst | BreadthFirst) -> int:
+    """Return how many rows the memory of a search has room for."""
+    return len(search.visited if isinstance(search, DepthFirst) else search.seen)
+
+
+# Calls, whether they have an order, and in how many steps a just-in-time search finds out.
+SPARED: dict[str, tuple[tuple[Told, ...], int, int]] = {
+    "(d) a state that two more calls wait for is not left": (
+        ((("cas", "null", "1"), 0, 4), (("read", "null"), 1, 3), (("cas", "null", "2"), 2, 5)),
+        layout.INVALID, 1,
+    ),
+    "(e) a state does not come to stay while another must come and go": (
+        ((("read", "0"), 0, 3), (("write", "1"), 1, 2), (("write", "0"), 4, 5),
+         (("read", "1"), 6, 7)),
+        layout.INVALID, 1,
+    ),
+    "(f) the last write of what is needed is not absorbed": (
+        ((("write", "1"), 0, 2), (("write", "2"), 1, 4), (("read", "2"), 3, 6),
+         (("read", "2"), 5, 7)),
+        layout.VALID, 2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPARED)
+def test_what_leads_nowhere_is_not_tried(name: str) -> None:
+    """Each by its letter in `checker.kernels.depth_first`: without it a step more is made."""
+    told, code, steps = SPARED[name]
+    made = problem_of(calls_from(*told), CAS_REGISTER)
+    search = BreadthFirst(made, Transitions(made))
+    assert (search.advance(1000, 1e9), search.steps) == (code, steps)
+    careless = BreadthFirst(made, Transitions(made))
+    careless.has_reigns = False
+    assert (careless.advance(1000, 1e9), careless.steps > steps) == (code, True)
+
+
+def seen(*lines: str, meaning: Meaning) -> Found:
+    """Return what the first look finds of a history of one register, which must be something."""
+    found = look(columns_of(history(*lines)), CAS_REGISTER, meaning, bytes_max=1e9, workers=1)
+    assert found is not None
+    assert found[0] is not None
+    return found[0]
+
+
+def test_a_crashed_write_explains_what_was_refused_though_nobody_read_it() -> None:
+    """The refused cas is the only call that returned: it looks at all values but one."""
+    meaning = Meaning(failed_cas=FailedCas.DIFFERS)
+    refused = ("1 cas [null,1]", "1 fail")
+    assert seen("0 write 5", "0 info", *refused, meaning=meaning).verdict is Verdict.VALID
+    assert seen("0 read", "0 info", *refused, meaning=meaning).verdict is Verdict.INVALID
+
+
+def test_only_reads_say_nothing_with_a_null() -> None:
+    """A write of null, or one that was never answered, is a write whatever a null read means."""
+    meaning = Meaning(nil_read=NilRead.UNKNOWN)
+    silent = ("0 write 1", "0 ok", "1 read", "1 ok null")
+    assert seen(*silent, meaning=meaning).verdict is Verdict.VALID
+    late = ("0 write 1", "0 ok", "1 write null", "1 ok", "3 read", "3 ok 1")
+    assert seen(*late, meaning=meaning).verdict is Verdict.INVALID
+    unanswered = ("1 write 7", "3 read", "3 ok 7")
+    assert seen(*unanswered, meaning=meaning).verdict is Verdict.VALID
+
+
+def test_what_says_nothing_is_no_reason_to_look_elsewhere() -> None:
+    """Failed writes, and reads that crashed or failed, are left out of the first look, not odd."""
+    told = ("0 write 1", "0 fail", "1 read", "1 info", "2 read", "2 fail", "3 write 2", "0 read")
+    assert seen(*told, "0 ok 2", "3 ok", meaning=Meaning()).verdict is Verdict.VALID
+    assert seen(*told, "0 ok 1", "3 ok", meaning=Meaning()).verdict is Verdict.INVALID
