@@ -69,23 +69,22 @@ def _problem(core: Core, model: Model) -> tuple[Problem | None, list[int], list[
     count = len(calls) + extra
     table = np.zeros((count, layout.CALL_COLUMNS), np.int32)
     start, end = np.zeros(count, np.int64), np.full(count, _NO_END, np.int64)
-    first = min(c.start for c, _ in calls)
     for at, state in enumerate(first_jumps):
         table[at, : layout.GIVES + 1] = (layout.WRITE, -1, state)
-        start[at] = first - extra + at
+        start[at] = at
     at = extra
     # The positions of a core may be any; `finish` needs them in order and without negative ends.
+    later = extra - min(c.start for c, _ in calls)
     for core_call, action in sorted(calls, key=lambda pair: pair[0].start):
         kind, needs, gives, pure = kinds[numbers[action]]
         table[at, : layout.GIVES + 1] = (kind, needs, gives)
         table[at, layout.PURE] = pure
-        start[at] = core_call.start
-        end[at] = _NO_END if core_call.end is None else core_call.end
+        start[at] = core_call.start + later
+        end[at] = _NO_END if core_call.end is None else core_call.end + later
         at += 1
     required = np.array([0] * extra + [
         int(c.required) for c, _ in sorted(calls, key=lambda pair: pair[0].start)
     ], np.int32)  # fmt: skip
-    start, end = start - first + extra, np.where(end >= 0, end - first + extra, end)
     problem = finish(table, start, end, np.arange(count, dtype=np.int32),
                      states=len(graph.states), initial=graph.initial,
                      classes=max(1, len(actions)), graph=graph, required=required)  # fmt: skip

@@ -192,6 +192,7 @@ CORES: dict[str, tuple[bool, Core]] = {
         False,
         Core(calls=of((("write", "1"), -1, 0, True), (("read", "1"), 1, 2, True))),
     ),
+    "positions below 0": (True, Core(calls=of((("read", "1"), -3, -2, True)))),
     "an optional write helps": (
         False,
         Core(calls=of((("write", "1"), 0, None, False), (("read", "1"), 1, 2, True))),
