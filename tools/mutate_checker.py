@@ -72,6 +72,8 @@ HARMLESS: dict[tuple[str, ...], str] = {
         "same: where nobody waits, the loop finds nobody and ends",
     ("kernels/alone.py", "_look_at", "sole = first_end = last_need = following = np.zeros(1, np.int32)"):
         "same: with transitions nobody looks at these arrays",
+    ("kernels/alone.py", "_mark", "marks[row[c]] = 2"):
+        "same: it is only asked whether it is 0",
     ("kernels/breadth_first.py", "run", "control[DROPPED] = 2"):
         "same: it is only asked whether it is 0",
     ("kernels/chains.py", "soon_of",
@@ -82,8 +84,12 @@ HARMLESS: dict[tuple[str, ...], str] = {
     ("kernels/refute.py", "_stale",
      "if latest_return[needed] < limit[c] or latest_return[needed] == -3:"):
         "same: -2 is below every limit, which is -1 at least",
+    ("kernels/refute.py", "_stale", "return NOTHING, -2, -1"):
+        "same: where nothing was found nobody looks at the calls",
     ("kernels/refute.py", "_crossing", "if (last_start[head] > 0):"):
         "same: no return is before event 0, so nothing is inside a zone that ends there",
+    ("verify.py", "_exhaust", "bit = unused.pop() if unused else 2 << len(is_open)"):
+        "same: the bits of calls are distinct, whichever they are",
 }  # fmt: skip
 
 _SWAPS: dict[type[ast.cmpop], type[ast.cmpop]] = {

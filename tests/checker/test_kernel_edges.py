@@ -7,6 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from random_calls import calls_from
 from checker import FailedCas, Meaning, NilRead, Verdict, model_named
 from checker.columns import columns_of
 from checker.first_look import look
-from checker.kernels import layout
+from checker.kernels import fronts, layout
 from checker.kernels.arrange import arrange
 from checker.kernels.chains import chains
 from checker.kernels.layout import END, START
 from checker.kernels.refute import CHAIN_ORDER, CHAINS_CROSS, NOTHING, refute
+from checker.models import Model
 from checker.parts import Found
 from checker.problem import problem_of
 from checker.race import BreadthFirst, DepthFirst, Transitions
@@ -123,6 +125,11 @@ SPARED: dict[str, tuple[tuple[Told, ...], int, int]] = {
          (("read", "2"), 5, 7)),
         layout.VALID, 2,
     ),
+    "(e) nor while one that crashed must, though it is the only one of its class": (
+        ((("cas", "null", "1"), 0, None), (("cas", "null", "2"), 1, None), (("write", "3"), 3, 4),
+         (("read", "2"), 5, 6), (("read", "3"), 7, 8), (("read", "2"), 9, 10)),
+        layout.INVALID, 1,
+    ),
 }  # fmt: skip
 
 
@@ -131,16 +138,57 @@ def test_what_leads_nowhere_is_not_tried(name: str) -> None:
     """Each by its letter in `checker.kernels.depth_first`: without it a step more is made."""
     told, code, steps = SPARED[name]
     made = problem_of(calls_from(*told), CAS_REGISTER)
-    search = BreadthFirst(made, Transitions(made))
+    tracked = range(len(made.optional_calls))
+    search = BreadthFirst(made, Transitions(made), tracked=tracked)
     assert (search.advance(1000, 1e9), search.steps) == (code, steps)
-    careless = BreadthFirst(made, Transitions(made))
+    careless = BreadthFirst(made, Transitions(made), tracked=tracked)
     careless.has_reigns = False
     assert (careless.advance(1000, 1e9), careless.steps > steps) == (code, True)
 
 
-def seen(*lines: str, meaning: Meaning) -> Found:
-    """Return what the first look finds of a history of one register, which must be something."""
-    found = look(columns_of(history(*lines)), CAS_REGISTER, meaning, bytes_max=1e9, workers=1)
+# A chain from the initial state, which is number 0, as it may be tied.
+TIED: dict[str, tuple[Told, ...]] = {
+    "by who is open": (
+        (("read", "null"), 0, 1), (("cas", "null", "1"), 2, 20), (("cas", "1", "2"), 3, 21),
+        (("read", "2"), 4, 5), (("read", "2"), 6, 7),
+    ),
+    "by who crashed": (
+        (("read", "null"), 0, 1), (("cas", "null", "1"), 2, None), (("cas", "1", "2"), 3, None),
+        (("read", "2"), 4, 5), (("read", "2"), 6, 7),
+    ),
+    "by who comes later": (
+        (("read", "null"), 0, 1), (("cas", "null", "1"), 2, 9), (("read", "1"), 3, 4),
+        (("cas", "1", "2"), 5, 10), (("read", "2"), 6, 7), (("read", "2"), 8, 11),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_the_calls_of_a_chain_do_not_come_too_early_for_each_other(name: str) -> None:
+    made = problem_of(calls_from(*TIED[name]), CAS_REGISTER)
+    assert made.initial == 0
+    tracked = range(len(made.optional_calls))
+    assert DepthFirst(made, Transitions(made)).advance(1000, 1e9) == layout.VALID
+    search = BreadthFirst(made, Transitions(made), tracked=tracked)
+    assert search.advance(1000, 1e9) == layout.VALID
+
+
+def test_a_beam_counts_every_bit_of_a_word() -> None:
+    """The rows with the most duties done are kept, in whatever bits those are."""
+    stream = Random("bits")
+    done = [stream.getrandbits(64) & stream.getrandbits(64) for _ in range(40)]
+    made = np.zeros((40, 1 + fronts.EXTRA_WORDS), np.uint64)
+    made[:, 0] = done
+    masks = np.array([[2**64 - 1], [0], [0]], np.uint64)
+    optional = np.zeros((0, layout.OPTIONAL_COLUMNS), np.int32)
+    assert fronts.narrow(made, 40, 10, masks, optional, 1, 1) == 10
+    counts = sorted(row.bit_count() for row in made[:10, 0].tolist())
+    assert counts == sorted(bits.bit_count() for bits in done)[-10:]
+
+
+def seen(*lines: str, meaning: Meaning, model: Model = CAS_REGISTER) -> Found:
+    """Return what the first look finds of a history of one object, which must be something."""
+    found = look(columns_of(history(*lines)), model, meaning, bytes_max=1e9, workers=1)
     assert found is not None
     assert found[0] is not None
     return found[0]
@@ -170,3 +218,19 @@ def test_what_says_nothing_is_no_reason_to_look_elsewhere() -> None:
     told = ("0 write 1", "0 fail", "1 read", "1 info", "2 read", "2 fail", "3 write 2", "0 read")
     assert seen(*told, "0 ok 2", "3 ok", meaning=Meaning()).verdict is Verdict.VALID
     assert seen(*told, "0 ok 1", "3 ok", meaning=Meaning()).verdict is Verdict.INVALID
+
+
+def test_a_value_that_only_a_cas_gives_again_may_be_left() -> None:
+    """It is needed later, and whoever gives it then is counted: a write or a cas."""
+    told = ("0 write 1", "0 ok", "0 write 2", "0 ok", "0 cas [2,1]", "0 ok", "0 cas [1,3]",
+            "1 read", "0 ok")  # fmt: skip
+    assert seen(*told, "1 ok 3", meaning=Meaning()).verdict is Verdict.VALID
+    assert seen(*told, "1 ok 2", meaning=Meaning()).verdict is Verdict.INVALID
+
+
+def test_a_string_of_many_parts_has_room_for_all_its_transitions() -> None:
+    """More than the smallest table holds: a search in a table that is full would not end."""
+    appends = [line for _ in range(100) for line in ('0 append "a"', "0 ok")]
+    told = ("1 get", *appends, '1 ok "' + 100 * "a" + '"')
+    model = model_named("key-value")
+    assert seen(*told, meaning=Meaning(), model=model).verdict is Verdict.VALID
