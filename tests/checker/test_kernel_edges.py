@@ -25,7 +25,7 @@ from checker.kernels.layout import END, START
 from checker.kernels.refute import CHAIN_ORDER, CHAINS_CROSS, NOTHING, refute
 from checker.models import Model
 from checker.parts import Found
-from checker.problem import problem_of
+from checker.problem import Problem, problem_of
 from checker.race import BreadthFirst, DepthFirst, Transitions
 
 CAS_REGISTER = model_named("cas-register")
@@ -109,7 +109,7 @@ def rows_of(search: DepthFirst | BreadthFirst) -> int:
     return len(search.visited if isinstance(search, DepthFirst) else search.seen)
 
 
-# Calls, whether they have an order, and in how many steps a just-in-time search finds out.
+# Calls, whether they have an order, and in how many steps a search finds out.
 SPARED: dict[str, tuple[tuple[Told, ...], int, int]] = {
     "(d) a state that two more calls wait for is not left": (
         ((("cas", "null", "1"), 0, 4), (("read", "null"), 1, 3), (("cas", "null", "2"), 2, 5)),
@@ -130,6 +130,11 @@ SPARED: dict[str, tuple[tuple[Told, ...], int, int]] = {
          (("read", "2"), 5, 6), (("read", "3"), 7, 8), (("read", "2"), 9, 10)),
         layout.INVALID, 1,
     ),
+    "deep first: (d) a cas that was tried gives nothing more": (
+        ((("write", "1"), 0, 1), (("cas", "0", "2"), 2, 5), (("cas", "1", "0"), 3, 7),
+         (("read", "2"), 4, 6), (("cas", "0", "1"), 8, 9)),
+        layout.INVALID, 2,
+    ),
 }  # fmt: skip
 
 
@@ -138,12 +143,17 @@ def test_what_leads_nowhere_is_not_tried(name: str) -> None:
     """Each by its letter in `checker.kernels.depth_first`: without it a step more is made."""
     told, code, steps = SPARED[name]
     made = problem_of(calls_from(*told), CAS_REGISTER)
-    tracked = range(len(made.optional_calls))
-    search = BreadthFirst(made, Transitions(made), tracked=tracked)
+    search, careless = (searching(made, deep=name.startswith("deep")) for _ in range(2))
     assert (search.advance(1000, 1e9), search.steps) == (code, steps)
-    careless = BreadthFirst(made, Transitions(made), tracked=tracked)
     careless.has_reigns = False
     assert (careless.advance(1000, 1e9), careless.steps > steps) == (code, True)
+
+
+def searching(made: Problem, *, deep: bool) -> DepthFirst | BreadthFirst:
+    """Return a search of one sort or the other that counts optional calls exactly."""
+    if deep:
+        return DepthFirst(made, Transitions(made))
+    return BreadthFirst(made, Transitions(made), tracked=range(len(made.optional_calls)))
 
 
 # A chain from the initial state, which is number 0, as it may be tied.
@@ -167,10 +177,17 @@ TIED: dict[str, tuple[Told, ...]] = {
 def test_the_calls_of_a_chain_do_not_come_too_early_for_each_other(name: str) -> None:
     made = problem_of(calls_from(*TIED[name]), CAS_REGISTER)
     assert made.initial == 0
-    tracked = range(len(made.optional_calls))
-    assert DepthFirst(made, Transitions(made)).advance(1000, 1e9) == layout.VALID
-    search = BreadthFirst(made, Transitions(made), tracked=tracked)
-    assert search.advance(1000, 1e9) == layout.VALID
+    for deep in (True, False):
+        assert searching(made, deep=deep).advance(1000, 1e9) == layout.VALID
+
+
+def test_a_cas_that_is_taken_back_gives_its_state_again() -> None:
+    """Some ways fail here, and the one that does not comes late."""
+    made = problem_of(calls_from(
+        (("cas", "0", "1"), 0, 8), (("cas", "0", "1"), 1, 10), (("cas", "1", "0"), 2, 9),
+        (("cas", "null", "0"), 3, 6), (("write", "0"), 4, 7), (("cas", "0", "1"), 5, 11),
+    ), CAS_REGISTER)  # fmt: skip
+    assert searching(made, deep=True).advance(1000, 1e9) == layout.VALID
 
 
 def test_a_beam_counts_every_bit_of_a_word() -> None:
