@@ -68,6 +68,13 @@ HARMLESS: dict[tuple[str, ...], str] = {
     ("core_search.py", ""): "size: patience",
     ("core.py", "settled", "last = max((c.end for c in calls if c.required and c.end is not None), default=-2)"):
         "same: only where nobody must return, and then nothing is refuted",
+    ("core_search.py", "_problem", "required = np.array([1] * extra + ["):
+        "same: a write that never returns is not waited for, whatever is said of it",
+    ("exhaust.py", "endings",
+     "ordered = sorted(by_state.items(), key=lambda pair: (-len(pair[1]), str(pair[1])))"):
+        "choice: which of equally long ways is told first",
+    ("shrink.py", "_fewer", "size = max(1, size // 3)"):
+        "choice: how fast chunks become single calls",
     ("kernels/alone.py", "_calls_of", "changed = (waiting >= 0)"):
         "same: where nobody waits, the loop finds nobody and ends",
     ("kernels/alone.py", "_look_at", "sole = first_end = last_need = following = np.zeros(1, np.int32)"):

@@ -190,6 +190,15 @@ def test_a_cas_that_is_taken_back_gives_its_state_again() -> None:
     assert searching(made, deep=True).advance(1000, 1e9) == layout.VALID
 
 
+def test_ways_that_can_absorb_other_writes_are_not_the_same() -> None:
+    """The same calls done and the same state, but the last write was before or after another."""
+    made = problem_of(calls_from(
+        (("write", "0"), 0, 4), (("write", "0"), 1, 2), (("write", "1"), 3, 5), (("read", "0"), 6, 7),
+    ), CAS_REGISTER)  # fmt: skip
+    for deep in (True, False):
+        assert searching(made, deep=deep).advance(1000, 1e9) == layout.VALID
+
+
 def test_a_beam_counts_every_bit_of_a_word() -> None:
     """The rows with the most duties done are kept, in whatever bits those are."""
     stream = Random("bits")
@@ -235,6 +244,15 @@ def test_what_says_nothing_is_no_reason_to_look_elsewhere() -> None:
     told = ("0 write 1", "0 fail", "1 read", "1 info", "2 read", "2 fail", "3 write 2", "0 read")
     assert seen(*told, "0 ok 2", "3 ok", meaning=Meaning()).verdict is Verdict.VALID
     assert seen(*told, "0 ok 1", "3 ok", meaning=Meaning()).verdict is Verdict.INVALID
+
+
+def test_a_contradiction_names_all_calls_that_it_is_made_of() -> None:
+    """Who gives the states is among them: without those nothing is shown."""
+    stale = ("3 write 9", "3 ok", "0 write 1", "0 ok", "0 write 2", "0 ok", "0 read", "0 ok 1")
+    assert seen(*stale, meaning=Meaning()).hint == (1, 2, 3)
+    crossing = ("3 write 9", "3 ok", "0 write 1", "1 write 2", "2 read", "2 ok 1", "2 read", "2 ok 2",
+                "2 read", "2 ok 1", "0 ok", "1 ok")  # fmt: skip
+    assert seen(*crossing, meaning=Meaning()).hint == (1, 2, 3, 4, 5)
 
 
 def test_a_value_that_only_a_cas_gives_again_may_be_left() -> None:
