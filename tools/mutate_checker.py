@@ -91,6 +91,8 @@ HARMLESS: dict[tuple[str, ...], str] = {
     ("kernels/refute.py", "_stale",
      "if latest_return[needed] < limit[c] or latest_return[needed] == -3:"):
         "same: -2 is below every limit, which is -1 at least",
+    ("kernels/refute.py", "_stale", "limit = np.full(calls.shape[0], -2, np.int64)"):
+        "same: the limit of every call that has one is set when it is invoked",
     ("kernels/refute.py", "_stale", "return NOTHING, -2, -1"):
         "same: where nothing was found nobody looks at the calls",
     ("kernels/refute.py", "_crossing", "if (last_start[head] > 0):"):
