@@ -219,7 +219,8 @@ def test_a_system_is_started_killed_paused_and_resumed(agent: Agent, remote: Rem
     assert agent.process().paused
     assert agent.resume().done
     assert agent.resume().done
-    assert remote.check(["cut", "-d ", "-f3", f"/proc/{started.pid}/stat"]) == "S\n"
+    # It sleeps between its turns; on a busy machine one of them may just be under way.
+    assert remote.check(["cut", "-d ", "-f3", f"/proc/{started.pid}/stat"]) in ("S\n", "R\n")
     killed = agent.kill()
     assert killed.gone
     assert killed.was_running
@@ -281,9 +282,10 @@ def test_a_rate_starts_without_a_jump(
     seen = offsets_ms(remote, tmp_path)
     after_bump = seen[next(i for i, offset in enumerate(seen) if offset > 400) :]
     # Lines are some milliseconds apart (twice that at half the rate), so the clock drifts by a few
-    # between them; the head start of half a second would show as a jump of hundreds.
+    # between them, and by a tenth of a second where a busy machine let one wait; the head start of
+    # half a second would show as a jump of 500.
     jumps = [abs(b - a) for a, b in pairwise(after_bump)]
-    assert max(jumps) < 150
+    assert max(jumps) < 300
     assert abs(after_bump[0] - 1000) < 150
     drifted = after_bump[-1] - 1000
     assert (drifted > 0) == (rate > 1)
