@@ -6,6 +6,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -30,8 +31,8 @@ lint: setup ## ruff, mypy, import contracts
 format: setup ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-test: setup lint ## every test (as root also those in the lab)
-	@$(BIN)/pytest
+test: setup lint ## every test (as root also those in the lab), two files at a time
+	@$(BIN)/pytest -n $(WORKERS) --dist loadscope
 
 fuzz: setup ## the checker against trying all orders, five minutes
 	@$(BIN)/python tools/fuzz_checker.py --seconds 300 --jobs 2
