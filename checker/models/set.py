@@ -84,8 +84,10 @@ class Set:
         return distinct if len(distinct) == len(read) else read
 
     def gives(self, action: Action) -> State | None:
-        """A read leaves what it read; what add and remove leave depends on what was there."""
-        return self.needs(action)
+        """A read leaves what it read, one with doubles is never allowed and leaves nothing; what add
+        and remove leave depends on what was there."""
+        needed = self.needs(action)
+        return needed if isinstance(needed, frozenset) else None
 
     def merged(self, actions: Iterable[Action]) -> Merge:
         """All sets in which no read will ever be allowed again are one set.

@@ -233,6 +233,9 @@ def verdict(name: str, history: History, initial: Any = DEFAULT, **meaning: Any)
 def test_a_set_that_answers_twice_the_same_is_wrong() -> None:
     assert verdict("set", one_by_one(("add", 1, 1), ("read", None, [1]))) == "valid"
     assert verdict("set", one_by_one(("add", 1, 1), ("read", None, [1, 1]))) == "invalid"
+    model = model_named("set")
+    assert model.gives(("read", ("1",))) == frozenset({"1"})
+    assert model.gives(("read", ("1", "1"))) is None, "what it needs is no state"
 
 
 @pytest.mark.parametrize("name", ["set", "list-append"])
