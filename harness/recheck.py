@@ -241,5 +241,10 @@ def _history_of(path: Path) -> Path:
         return path
     history = path / store.HISTORY
     if not history.is_file():
+        if (path / store.OUTCOME).is_file() and (path / store.PLAN).is_file():
+            raise UsageError(
+                f"{path}: there is no {store.HISTORY}: a sweep keeps only what is small of runs that "
+                'passed, unless it says keep = "all"'
+            )
         raise UsageError(f"{path}: the run ended before it had a history ({store.HISTORY})")
     return history

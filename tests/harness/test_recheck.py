@@ -91,6 +91,19 @@ def test_what_the_run_itself_found_counts_on(
     assert "older version" not in out
 
 
+def test_a_pass_that_a_sweep_has_thinned_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_run(tmp_path, 1, 2)
+    (run / store.HISTORY).unlink()
+    assert "ended before it had a history" in check(capsys, str(run))[2]
+    store.write_json(run / store.OUTCOME, {"checks": []})
+    store.write_json(run / store.PLAN, {})
+    code, _, err = check(capsys, str(run))
+    assert code == 2
+    assert "a sweep keeps only what is small of runs that passed" in err
+
+
 def test_options_of_a_model_have_no_meaning_for_other_checks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
