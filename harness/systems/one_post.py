@@ -22,7 +22,7 @@ from urllib3.exceptions import (
 )
 
 # Hosts are near: a connection that takes longer than this is not going to be made.
-_CONNECT_S_MAX: Final = 1.0
+CONNECT_S_MAX: Final = 1.0
 _CHUNK_BYTES: Final = 1 << 14
 
 
@@ -59,7 +59,7 @@ def post_once(
     left_s = deadline - time.monotonic()
     if left_s <= 0:
         raise NoAnswer("not-sent")
-    connect_s = min(_CONNECT_S_MAX, left_s / 2)
+    connect_s = min(CONNECT_S_MAX, left_s / 2)
     try:
         with session.post(
             url,
@@ -78,10 +78,10 @@ def post_once(
                     raise NoAnswer("garbled-answer")
             return response.status_code, bytes(received)
     except (requests.RequestException, HTTPError) as error:
-        raise NoAnswer(_code_of(error)) from error
+        raise NoAnswer(code_of(error)) from error
 
 
-def _code_of(error: requests.RequestException | HTTPError) -> str:
+def code_of(error: requests.RequestException | HTTPError) -> str:
     """Name what went wrong. Only what failed while connecting carried nothing."""
     if isinstance(error, requests.ConnectTimeout):
         return "not-connected"

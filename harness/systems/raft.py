@@ -28,8 +28,8 @@ from harness.spec import READS, Spec
 from harness.systems import raft_admin
 from harness.systems.administrated import Members, Reply
 from harness.systems.kind import SystemKind
+from harness.systems.one_post import CONNECT_S_MAX, code_of
 from harness.systems.raft_client import RaftClient
-from harness.systems.raft_http import CONNECT_S_MAX, code_of
 from harness.systems.raft_session import SharedSession
 from harness.systems.raft_words import WORDS
 from harness.systems.system import Status
