@@ -6,7 +6,9 @@ Rules of this file:
   the same index (section 5.4.3, state machine safety).
 - Both hold whenever the nodes were asked: two samples that contradict each other are evidence, no
   matter how much time lies between them.
-- What a system does not say (no digest of its state) is not looked at. Pure.
+- Only a system that shows a digest of its state is looked at: it vouches that all of a status is of
+  one moment. (etcd says who leads before it says in which term: of such a status nothing follows.)
+  Pure.
 """
 
 from __future__ import annotations
@@ -36,12 +38,13 @@ class Agreement:
 
     def note(self, node: str, status: Status) -> None:
         """Take in what a node said."""
+        if status.state_hash is None:
+            return
         if status.role == "leader":
             other = self._leaders.setdefault(status.term, node)
             if other != node:
                 self._tell(f"{other} and {node} both led in term {status.term}")
-        if status.state_hash is not None:
-            self._compare(node, status.applied_index, status.state_hash)
+        self._compare(node, status.applied_index, status.state_hash)
 
     def _compare(self, node: str, index: int, state: str) -> None:
         known = self._states.get(index)

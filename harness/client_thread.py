@@ -19,6 +19,7 @@ from checker.history import EventType
 from workloads.generator import Invocation
 
 from .client import Client, Completion
+from .mailbox import Mailbox
 
 Clock = Callable[[], int]
 # At most one operation and one word to end are ever in it.
@@ -35,7 +36,7 @@ class Answer(NamedTuple):
 
 
 # Holds at most one answer of each thread that was ever started and has not ended.
-Answers = queue.SimpleQueue[Answer]
+Answers = Mailbox[Answer]
 
 
 def start(

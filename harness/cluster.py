@@ -169,13 +169,18 @@ class Cluster:
                 if one.asked_by == "stop" or (one.asked_by == "kill" and killed):
                     continue
                 refused = one.asked_by == FULL_DISK
-                if refused and one.status in self.system.environmental_exits:
+                if refused and one.status in self._exits_on_full_disk():
                     continue  # it is right to give up: we left it no room
                 if node in self._wiped and one.status in self._exits_without_data():
                     continue  # it is right to refuse: its data was taken away by us
                 surroundings = killed or one.status in self.system.environmental_exits
                 (misfortunes if surroundings else crashes).append(f"{node}: {one.detail}")
         return crashes, misfortunes
+
+    def _exits_on_full_disk(self) -> frozenset[int]:
+        """Return how the system may end while we leave it no room: some know more ways then."""
+        usual = self.system.environmental_exits
+        return frozenset(getattr(self.system, "exits_on_full_disk", usual))
 
     def _exits_without_data(self) -> frozenset[int]:
         system = self.system

@@ -214,10 +214,7 @@ class Experiment:
         began = time.monotonic()
         deadline_s = self._spec.recovery_timeout
         while True:
-            said = {
-                node: self._cluster.system.status(node, _STATUS_TIMEOUT_S)
-                for node in self._cluster.nodes
-            }
+            said = {node: self._observer.look(node) for node in self._cluster.nodes}
             shown = {node: status for node, status in said.items() if status is not None}
             states = {(status.applied_index, status.state_hash) for status in shown.values()}
             converged = len(shown) == len(said) and len(states) == 1

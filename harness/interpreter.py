@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import heapq
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from .client import Client, Completion
 from .client_thread import Answer, Answers, Clock, Inbox, Unopened
 from .errors import HarnessError
 from .journal import Batch, Journal
+from .mailbox import Mailbox
 from .rates import Rates
 
 log = logging.getLogger("harness")
@@ -101,7 +101,7 @@ class Interpreter:
         self._open_nemesis = open_nemesis
         self._clock = clock
         self._observe = observe
-        self._answers: Answers = queue.SimpleQueue()
+        self._answers: Answers = Mailbox()
         self._stop = threading.Event()
         self._roster = Roster(concurrency, nemesis=open_nemesis is not None, seed=seed)
         self._workers = {
@@ -169,18 +169,17 @@ class Interpreter:
 
     def _take_answers(self, wake_ns: int) -> list[Answer]:
         """Wait for an answer until a time; return all that are there, up to a turn's worth."""
-        answers, taken = self._answers, []
+        answers = self._answers
+        taken: list[Answer] = []
         if answers.empty():
             now_ns = self._clock()
             if wake_ns <= now_ns:
                 return []
-            try:
-                taken.append(answers.get(timeout=min(wake_ns - now_ns, _TICK_NS) / 1e9))
-            except queue.Empty:
+            if not answers.wait(min(wake_ns - now_ns, _TICK_NS) / 1e9):
                 return []
         # Nobody else takes answers, so one that is there stays there.
         while len(taken) < _TURN_MAX and not answers.empty():
-            taken.append(answers.get_nowait())
+            taken.append(answers.take())
         return taken
 
     def _invoke(self, now_ns: int, batch: Batch, to_send: list[tuple[_Worker, Invocation]]) -> int:

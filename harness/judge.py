@@ -52,21 +52,29 @@ def judge(
 def judge_history(
     spec: Spec, workload: Workload, history: History, findings: Findings, folder: Path | None
 ) -> list[CheckSummary]:
-    """Run a workload's checks. What proves a verdict is written into the run's folder, if given.
+    """Run a workload's checks. What proves the first of the worst verdicts is written into the run's
+    folder, if given.
 
     Raises `HistoryError` for a history that is none of this workload's.
     """
     budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
     summaries = []
+    proved: tuple[Linearizable, CheckResult] | None = None
     for number, check in enumerate(workload.checks):
         result = _result(check, history, budget.share(len(workload.checks) - number), findings)
         if isinstance(result, CheckSummary):
             summaries.append(result)
             continue
-        if folder is not None and isinstance(check, Linearizable):
-            _write_proof(folder, check, result, history)
+        if isinstance(check, Linearizable) and (proved is None or _is_worse(result, proved[1])):
+            proved = check, result
         summaries.append(_summary(check.name, result))
+    if folder is not None and proved is not None:
+        _write_proof(folder, *proved, history)
     return summaries
+
+
+def _is_worse(one: CheckResult, other: CheckResult) -> bool:
+    return one.verdict is Verdict.INVALID and other.verdict is not Verdict.INVALID
 
 
 def _result(

@@ -57,6 +57,12 @@ class Observer:
             ]
         return max(leading)[1] if leading else None
 
+    def look(self, node: str) -> Status | None:
+        """Ask a node once, now, and take it in like every other sample."""
+        status = self._system.status(node, _TIMEOUT_S)
+        self._note(node, status)
+        return status
+
     def leader_changes(self) -> list[dict[str, Any]]:
         """Return every (time, term, leader) seen, in order of terms: the first, and each change."""
         with self._lock:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import sys
 import traceback
+from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,13 +51,17 @@ def load(name: str, kind: type[T], *, what: str, standard: str) -> T:
     attribute = attribute or standard
     if not path.is_file():
         raise UsageError(f"{what} is {path}, but there is no such file")
-    spec = importlib.util.spec_from_file_location(f"splitbrain_{what}", path)
+    # A name of its own in sys.modules: dataclasses and pickle look there.
+    unique = f"splitbrain_{what}_{blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()}"
+    spec = importlib.util.spec_from_file_location(unique, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[unique]
         raise UsageError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if not isinstance(found, kind):

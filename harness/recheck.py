@@ -27,7 +27,7 @@ from checker.models import DEFAULT
 from checker.page import as_text
 from checker.verdict import CheckResult, Verdict, merge
 from harness import store
-from harness.errors import UsageError
+from harness.errors import HarnessError, SplitbrainError, UsageError
 from harness.outcome import worst
 from harness.own_workload import workload_of
 from harness.spec import Spec
@@ -82,7 +82,7 @@ def check_paths(options: argparse.Namespace, *, out: TextIO) -> int:
                     out=out,
                 )
             )
-        except UsageError as error:
+        except SplitbrainError as error:
             sys.stderr.write(f"splitbrain check: {error}\n")
             codes.append(error.exit_code)
     return worst(codes)
@@ -124,6 +124,8 @@ def _check_run(
         ]
     except (HistoryError, OSError) as error:
         raise UsageError(str(error)) from None
+    except Exception as error:
+        raise HarnessError(f"{run}: a check failed: {type(error).__name__}: {error}") from error
     result = with_findings(run, _merged(results), [check.name for check in workload.checks])
     text = json.dumps(result.to_json(str(run))) if options.json else as_text(str(run), result)
     out.write(f"{text}\n")

@@ -42,10 +42,13 @@ def replay(folder: Path, *, where: str | None = None) -> tuple[Result, list[str]
 def spec_and_plan(folder: Path) -> tuple[Spec, Plan]:
     """Return what a run was asked to do, and the faults that it planned."""
     spec = store.spec_of(folder)
-    spec = replace(spec, workload=own_code.in_copy(spec.workload, folder / own_workload.COPY))
+    if not own_code.is_there(spec.workload):
+        spec = replace(spec, workload=own_code.in_copy(spec.workload, folder / own_workload.COPY))
     if not own_code.is_there(spec.system):
-        # Its own place comes first: what it uploads lies beside it.
-        spec = replace(spec, system=own_code.in_copy(spec.system, folder / store.SYSTEM))
+        raise UsageError(
+            f"{folder}: its system was {spec.system}, which is not there any more (what it uploads "
+            f"lay beside it; a copy of the file itself is {folder / store.SYSTEM})"
+        )
     path = folder / store.PLAN
     try:
         return spec, Plan.from_json(json.loads(path.read_text(encoding="utf-8")))

@@ -130,7 +130,9 @@ class Spec:
     @property
     def name(self) -> str:
         """What the run is called: its workload's name, or that of the workload's file."""
-        return Path(self.workload.partition(".py")[0]).name
+        if not own_code.is_file(self.workload):
+            return self.workload
+        return Path(self.workload.rpartition(".py")[0]).name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values, ready for TOML and JSON."""

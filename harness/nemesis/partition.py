@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,8 +71,8 @@ class Partition:
         reports = self._apply(cut)
         if fault.name == "flapping":
             # A turn heals what is cut, and cuts what is healed.
-            def flap(turn: int) -> None:
-                if turn % 2:
+            def flap(turn: int, over: threading.Event) -> None:
+                if turn % 2 and not over.is_set():
                     self._apply(cut)
                 else:
                     self._heal(cut)

@@ -7,6 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -33,9 +34,10 @@ class Kill:
             return self._kill(targets)
         reports = self._kill(targets[:1])
 
-        def restart_and_kill_the_next(turn: int) -> None:
+        def restart_and_kill_the_next(turn: int, over: threading.Event) -> None:
             self._start(targets[turn % len(targets)])
-            self._kill([targets[(turn + 1) % len(targets)]])
+            if not over.is_set():
+                self._kill([targets[(turn + 1) % len(targets)]])
 
         period_s = fault.parameters["period_ms"] / 1000
         self._repeating[fault.id] = Repeating(restart_and_kill_the_next, period_s=period_s)

@@ -110,6 +110,11 @@ class EtcdSystem:
         return frozenset({1})
 
     @property
+    def exits_on_full_disk(self) -> frozenset[int]:
+        """It also panics (status 2) when there is no room for a snapshot."""
+        return frozenset({1, 2})
+
+    @property
     def offers(self) -> frozenset[str]:
         """Return the kinds of data that its clients know."""
         return OFFERS

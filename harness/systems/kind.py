@@ -11,9 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from harness.spec import Spec
 from harness.systems.system import System
+
+# What a system has to be made for; one that is says `cannot={}`, or what else it cannot have.
+UNLESS_IT_SAYS_SO: Final[Mapping[str, str]] = {
+    "clock": "its status shows no clock, so nobody could see it move",
+    "member": "it takes no orders from the harness",
+    "transfer": "it takes no orders from the harness",
+    "snapshot": "it takes no orders from the harness",
+}
 
 
 def nothing_to_check(spec: Spec) -> None:
@@ -27,7 +36,8 @@ class SystemKind:
     `make(spec, addresses, scratch)` makes a cluster's `System`: `addresses` maps each node to its
     IP address, `scratch` is a folder for what is to be uploaded. `offers` are the kinds of data
     (`workloads.data`) that its clients know, `reads` those of `Spec.reads` that they can ask for.
-    `cannot` are the kinds of fault that it cannot have, each with the reason. `check(spec)` raises
+    `cannot` are the kinds of fault that it cannot have, each with the reason: by default those that
+    need a clock in its status or an `Administrated` system. `check(spec)` raises
     `UsageError` for what else is wrong, `HarnessError` if the system is not there to be deployed.
     """
 
@@ -35,5 +45,5 @@ class SystemKind:
     make: Callable[[Spec, Mapping[str, str], Path], System]
     offers: frozenset[str]
     reads: Sequence[str] = ("linear",)
-    cannot: Mapping[str, str] = field(default_factory=dict)
+    cannot: Mapping[str, str] = field(default_factory=lambda: UNLESS_IT_SAYS_SO)
     check: Callable[[Spec], None] = nothing_to_check

@@ -292,4 +292,6 @@ def _make(spec: Spec, addresses: Mapping[str, str], scratch: Path) -> RaftSystem
     )
 
 
-KIND: Final = SystemKind(name="raft", make=_make, offers=OFFERS, reads=READS, check=_check)
+KIND: Final = SystemKind(
+    name="raft", make=_make, offers=OFFERS, reads=READS, cannot={}, check=_check
+)

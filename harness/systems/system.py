@@ -24,7 +24,8 @@ class Status:
     `clock_offset_ns` is the node's wall clock minus the controller's, give or take
     `clock_error_ns` (half the round trip); both are `None` if it does not say what time it is.
     `raw` is the answer as it came. `state_hash` is a digest of the state at `applied_index`, `None`
-    from a system that gives none.
+    from a system that gives none. Who gives one vouches that all of the status is of one moment:
+    then two leaders of a term, or two states at an index, are a violation (`harness.agreement`).
     """
 
     role: str

@@ -63,6 +63,9 @@ def test_a_system_that_shows_no_digest_is_not_compared() -> None:
     agreement = Agreement()
     agreement.note("n1", replace(FOLLOWER, state_hash=None))
     agreement.note("n2", FOLLOWER)
+    # Nor is who leads: its role and its term may be of different moments, as etcd's are.
+    agreement.note("n1", replace(LEADER, state_hash=None))
+    agreement.note("n3", replace(LEADER, state_hash=None))
     assert (agreement.compared, agreement.contradictions) == (0, [])
 
 

@@ -137,5 +137,5 @@ def test_a_flapping_link_is_cut_and_healed_in_turn_and_every_cut_counts() -> Non
 
 def test_stopping_before_the_first_turn_makes_none() -> None:
     turns: list[int] = []
-    assert Repeating(turns.append, period_s=60).stop() == (0, None)
+    assert Repeating(lambda turn, _over: turns.append(turn), period_s=60).stop() == (0, None)
     assert turns == []

@@ -100,3 +100,16 @@ def test_a_spec_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("nodes = = 3\n")
     with pytest.raises(UsageError, match=r"bad.toml: not TOML .*line 1"):
         read_toml(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    ("workload", "name"),
+    [
+        ("register", "register"),
+        ("mine.py", "mine"),
+        ("/home/u/.pyenv/w/mine.py", "mine"),
+        ("a.pyx/b.py:OTHER", "b"),
+    ],
+)
+def test_a_run_is_called_after_its_workload_or_the_file_of_it(workload: str, name: str) -> None:
+    assert Spec(workload=workload).name == name

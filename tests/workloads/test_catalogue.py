@@ -99,6 +99,26 @@ def test_what_is_wrong_in_a_file_is_told(tmp_path: Path, text: str, said: str) -
         workload_of(str(path))
 
 
+def test_a_file_may_have_classes_of_its_own(tmp_path: Path) -> None:
+    """Dataclasses with annotations that are text look their module up by its name."""
+    text = (
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar\n"
+        f"{(ROOT / 'docs' / 'examples' / 'bounds.py').read_text().split(chr(34) * 3)[2]}\n"
+        "@dataclass(frozen=True, slots=True)\n"
+        "class Mine:\n"
+        "    kind: ClassVar[str]\n"
+        "    count: int = 0\n"
+    )
+    first, second = tmp_path / "one" / "mine.py", tmp_path / "two" / "mine.py"
+    for path, name in ((first, "bounds"), (second, "others")):
+        path.parent.mkdir()
+        path.write_text(text.replace('name="bounds"', f'name="{name}"'))
+    assert workload_of(str(first)).name == "bounds"
+    assert workload_of(str(second)).name == "others"
+
+
 def test_a_name_that_nobody_knows_is_told() -> None:
     with pytest.raises(UsageError, match="must be one of: register"):
         workload_of("regster")
