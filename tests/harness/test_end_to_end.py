@@ -333,8 +333,9 @@ def test_a_store_of_ones_own_is_deployed_and_its_flaw_is_found(tmp_path: Path) -
         Spec(
             system=str(example),
             workload="register",
+            nemesis=("partition",),
             nodes=3,
-            time_limit=8,
+            time_limit=12,
             seed=1,
             lab=LAB,
             store=str(tmp_path),

@@ -78,7 +78,8 @@ def test_a_lab_with_a_dead_host_is_broken_and_made_anew(free_instance: int) -> N
     pids = subprocess.run(
         ["ip", "netns", "pids", path], capture_output=True, text=True, timeout=20, check=True
     ).stdout.split()
-    subprocess.run(["kill", "-9", *pids], check=True, timeout=20)
+    # With the first process of the host the others go, also before their turn comes.
+    subprocess.run(["kill", "-9", *pids], check=False, capture_output=True, timeout=20)
     broken = lab.status(free_instance)
     assert broken.state == "broken"
     assert any(problem.startswith("n2: ") for problem in broken.problems)
