@@ -213,7 +213,8 @@ async def _next(
 ) -> list[dict[str, Json]]:
     while True:
         data = await reader.read(65536)
-        assert data, "the connection was closed"
+        if not data:
+            raise ConnectionResetError("the connection was closed")
         if documents := frame_reader.feed(data):
             return documents
 

@@ -127,7 +127,7 @@ def test_two_of_the_same_name_do_not_speak() -> None:
     async def main() -> None:
         a = Host("a")
         await a.transport.start()
-        with pytest.raises(AssertionError, match="closed"):
+        with pytest.raises(ConnectionResetError, match="closed"):
             await raw_connection(a.address, opening(name="a"))
         assert a.said("it has the name of this node")
         closed(a)
