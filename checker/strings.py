@@ -6,7 +6,9 @@ Rules of this file:
 - A string that begins none that was read is like any other such string (`KeyValue.merged`), so the
   states are the strings that were read, and what these may have been made of: found backwards, by
   taking appended values off their ends. Every other append leads where nobody looks.
-- Each key has states and classes of its own. Pure.
+- Each key has states and classes of its own.
+- A kernel does it (`checker.kernels.texts`), the plain twin only where there is very much text.
+- Pure.
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from checker.columns import FAIL, INFO, OK, Columns
+from checker.columns import FAIL, INFO, OK, Columns, Ints, Longs
 from checker.flat import FlatCalls
 from checker.kernels.flatten import group
 from checker.kernels.layout import READ, TABLE, WRITE
+from checker.kernels.texts import FOUND, NO_ROOM, string_states
 from checker.meaning import Meaning, NilRead
 from checker.models.key_value import KeyValue
 from checker.models.model import Model
 
 # Characters of states, in all: beyond that the states are found as they are needed.
 _CHARACTERS_MAX = 20_000_000
+# States and transitions, in all: likewise. One takes 100 bytes.
+_ROOM_MAX = 2_000_000
 
 SILENT = -1
 _DOES = {
@@ -41,6 +46,60 @@ def string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls 
         return None
     does = meaning_of(columns.functions)
     if does is None:
+        return None
+    given = _characters(columns, initial)
+    if given is None:
+        return plain_string_calls(columns, model, meaning)
+    lengths, characters = given
+    keys = len(columns.keys)
+    room = len(columns) + keys + 64
+    while True:
+        code, classes, states, edges, edge_stops, calls = string_states(
+            np.array(does, np.int32), columns.function, columns.type, columns.key, columns.input,
+            columns.output, columns.start, columns.end, lengths, characters, keys,
+            meaning.nil_read is NilRead.UNKNOWN, room, _CHARACTERS_MAX,
+        )  # fmt: skip
+        if code != NO_ROOM or room > _ROOM_MAX:
+            break
+        room *= 4
+    if code != FOUND:
+        return None
+    kind, needs, gives, start, end, row, stops = calls
+    return FlatCalls(
+        kind=kind,
+        needs=needs,
+        gives=gives,
+        start=start,
+        end=end,
+        row=row,
+        stops=stops,
+        initial=np.arange(keys, dtype=np.int64),
+        values=states,
+        edges=edges,
+        edge_stops=edge_stops,
+        classes=max(1, classes),
+    )
+
+
+def _characters(columns: Columns, initial: str) -> tuple[Longs, Ints] | None:
+    """Return each value's length, -1 for what is no string, and all characters; `None`: too many."""
+    decoded = [*columns.values.decoded, initial]
+    texts = [value if type(value) is str else "" for value in decoded]
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    if int(lengths.sum()) > _CHARACTERS_MAX:
+        return None
+    every = "\0".join(texts).encode("utf-32-le", "surrogatepass") + bytes(4)
+    for at, value in enumerate(decoded):
+        if type(value) is not str:
+            lengths[at] = -1
+    return lengths, np.frombuffer(every, np.int32)
+
+
+def plain_string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls | None:
+    """Return what `string_calls` returns, found out in a plain way."""
+    initial = initial_string(model)
+    does = meaning_of(columns.functions)
+    if initial is None or does is None:
         return None
     said = texts(columns, does, meaning)
     if said is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from checker.registers import actions_of, register_calls
 from checker.replay import replay
 from checker.search import search
 from checker.sequential import play
-from checker.strings import string_calls
+from checker.strings import plain_string_calls, string_calls
 
 CAS_REGISTER = model_named("cas-register")
 KEY_VALUE = model_named("key-value")
@@ -173,6 +173,51 @@ def agree(random: History, model: Model, meaning: Meaning) -> None:
 
 
 @given(st.data(), st.sampled_from(STRINGS), st.sampled_from(list(NilRead)))
+@settings(max_examples=400)
+def test_the_kernel_for_strings_says_what_its_plain_twin_says(
+    data: st.DataObject, initial: str, nil_read: NilRead
+) -> None:
+    columns = columns_of(data.draw(string_histories(initial)))
+    model, meaning = model_named("key-value", initial), Meaning(nil_read=nil_read)
+    same_calls(string_calls(columns, model, meaning), plain_string_calls(columns, model, meaning))
+
+
+@pytest.mark.parametrize("characters_max", [10, 100, 10_000])
+def test_the_kernel_and_its_twin_know_the_same_limits(
+    monkeypatch: pytest.MonkeyPatch, characters_max: int
+) -> None:
+    """Also where there is no room at first, characters need four bytes, or are no characters."""
+    monkeypatch.setattr("checker.strings._CHARACTERS_MAX", characters_max)
+    lines = [line for n in range(8) for line in (f'{n} append@a "{"ab" * n}c"', f"{n} info")]
+    lines += ['20 put@b "\\ud800\\u0000"', "21 get@b", '21 ok "\\ud800\\u0000"']
+    lines += ['22 append@b "😀"', "23 get@b", '23 ok "\\ud800\\u0000😀😀😀"']
+    for n in range(4):
+        lines += [f"{30 + n} get@a", f'{30 + n} ok "{"abababababc" * 3}{"abc" * n}"']
+    columns = columns_of(history(*lines))
+    calls = string_calls(columns, KEY_VALUE, Meaning())
+    same_calls(calls, plain_string_calls(columns, KEY_VALUE, Meaning()))
+    assert (calls is None) == (characters_max < 10_000)
+
+
+def test_a_kernel_without_room_is_given_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One string is made of more strings than there are operations."""
+    columns = columns_of(history('0 append "a"', "0 info", "1 get", f'1 ok "{"a" * 2_000}"'))
+    calls = string_calls(columns, KEY_VALUE, Meaning())
+    assert calls is not None
+    assert len(calls.edges) == 2_000
+    same_calls(calls, plain_string_calls(columns, KEY_VALUE, Meaning()))
+    monkeypatch.setattr("checker.strings._ROOM_MAX", 100)
+    assert string_calls(columns, KEY_VALUE, Meaning()) is None
+
+
+def same_calls(one: FlatCalls | None, other: FlatCalls | None) -> None:
+    assert (one is None) == (other is None)
+    if one is not None:
+        for field in fields(FlatCalls):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+@given(st.data(), st.sampled_from(STRINGS), st.sampled_from(list(NilRead)))
 @settings(max_examples=200)
 def test_one_clients_strings_agree_with_the_plain_search(
     data: st.DataObject, initial: str, nil_read: NilRead
@@ -304,10 +349,11 @@ class TestWhatIsUnusual:
         result = check(history(*lines), model)
         assert (result.verdict, [key.key for key in result.keys]) == (Verdict.VALID, [None])
 
+    @pytest.mark.parametrize("characters_max", [10, 40])  # too many are given, too many are made
     def test_strings_of_too_many_characters_are_searched(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: pytest.MonkeyPatch, characters_max: int
     ) -> None:
-        monkeypatch.setattr("checker.strings._CHARACTERS_MAX", 10)
+        monkeypatch.setattr("checker.strings._CHARACTERS_MAX", characters_max)
         text = "ab" * 8
         lines = [line for n in range(8) for line in (f'{n} append "ab"', f"{n} ok")]
         random = history(*lines, "9 get", f'9 ok "{text}"')
