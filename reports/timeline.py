@@ -20,7 +20,7 @@ import pandas as pd
 from .load import Run, natural
 from .words import argument, clean, shown
 
-OPERATIONS_MAX: Final = 60_000
+OPERATIONS_MAX: Final = 240_000
 # One character for one code; none of them means anything in JSON or HTML.
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 

@@ -143,6 +143,7 @@ def plant_stale_read(story: Story) -> dict[str, Any]:
         "final_states": [
             {
                 "state": state,
+                "why_not": why,
                 "linearized": [index_of[id(newest)]],
                 "pending": [index_of[id(call)] for call in pending[-1:]],
             }

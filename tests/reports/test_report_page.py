@@ -78,7 +78,7 @@ def test_a_pass_shows_the_numbers_that_matter(pages: Pages, runs: Folder) -> Non
     )
     assert tiles["Seed"] == "7"
     assert shown.by_id("repeat").text == run.outcome["repeat"]
-    assert shown.all("button")[0].attributes["id"] == "copy"
+    assert shown.all("button")[0].attributes["data-copies"] == "repeat"
 
 
 def test_every_fault_is_listed_with_its_evidence(pages: Pages, runs: Folder) -> None:
