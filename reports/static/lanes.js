@@ -44,7 +44,7 @@ function arrange(by) {
   const rows = all.slice(0, ROWS_MAX);
   arranged.rowOf.fill(-1);
   rows.forEach(({ list }, number) => { for (const n of list) arranged.rowOf[n] = number; });
-  const high = Math.max(by === "client" ? 5 : 9, Math.min(22, Math.floor(480 / Math.max(1, rows.length))));
+  const high = Math.max(by === "client" ? 5 : 15, Math.min(22, Math.floor(480 / Math.max(1, rows.length))));
   Object.assign(arranged, { by, rows, high, beyond: all.length - rows.length });
 }
 
