@@ -114,7 +114,16 @@ function wireSize() {
   for (const plot of plots) sight.observe(plot.frame);
 }
 
+/* Where a drawing is wider than its place, what could not be placed is what to see first. */
+function scrollToStuck() {
+  for (const lanes of document.querySelectorAll(".lanes")) {
+    const stuck = lanes.querySelector(".mark.stuck rect");
+    if (stuck) lanes.scrollLeft += stuck.getBoundingClientRect().right + 40 - lanes.getBoundingClientRect().right;
+  }
+}
+
 overview.start();
+scrollToStuck();
 startAll();
 startFilters();
 wireControls();
