@@ -89,9 +89,22 @@ def test_hostile_texts_are_shown_as_text_by_the_scripts_too(
         shown.click("#clear")
         shown.select_option(f"[data-filter={name}]", HOSTILE)
         assert 0 < int(shown.inner_text("#fit").split(" of ")[0]) < 900
+    shown.click("#clear")
+    shown.select_option("[data-filter=key]", HOSTILE)
     for rows in ("key", "node"):
         shown.select_option("#grouping", rows)
         drawn(shown, "operations")
+    shown.focus("[data-plot=operations]")
+    shown.keyboard.press("ArrowRight")
+    assert HOSTILE in shown.inner_text("#detail strong")
+    box = shown.locator("[data-plot=operations]").bounding_box()
+    assert box is not None
+    for x in range(80, 1200, 4):
+        shown.mouse.move(box["x"] + x, box["y"] + 14)
+        if shown.is_visible("#tip"):
+            break
+    assert HOSTILE in shown.inner_text("#tip b")
+    shown.click("#clear")
     shown.fill("[data-filter=q]", "</script><script>alert(1)")
     shown.press("[data-filter=q]", "Enter")
     assert HOSTILE in shown.inner_text("#detail")
