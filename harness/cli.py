@@ -370,6 +370,12 @@ def _add_lab(commands: Any) -> None:
         action.add_argument("--lab", type=int, default=0, metavar="N", help="which lab; 0")
         if name == "up":
             action.add_argument("--nodes", type=int, default=5, metavar="N", help="how many; 5")
+        if name == "down":
+            action.add_argument(
+                "--docker",
+                action="store_true",
+                help="containers that runs with --hosts docker left behind, instead",
+            )
         if name == "ssh":
             action.add_argument("host", help="n1, n2, ...")
             action.add_argument("words", nargs=argparse.REMAINDER, help="a command")

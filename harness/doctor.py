@@ -216,8 +216,10 @@ def _docker() -> Finding:
     return Finding(
         name="docker",
         ok=path is not None and running,
-        detail=f"{detail}; the lab does not need it",
-        remedy="sudo apt-get install -y docker.io",
+        detail=f"{detail}; needed for --hosts docker only",
+        remedy="sudo apt-get install -y docker.io"
+        if path is None
+        else "sudo systemctl start docker (or: sudo dockerd &)",
         required=False,
     )
 
