@@ -25,10 +25,6 @@ from harness.store import CLOCK, write_json
 from harness.systems.administrated import Administrated
 from harness.systems.system import System
 
-HOME: Final = "/srv/splitbrain"
-SYSTEM_HOME: Final = f"{HOME}/system"
-LOG: Final = f"{HOME}/system.log"
-
 _CONNECT_TIMEOUT_S: Final = 10.0
 _COMMAND_TIMEOUT_S: Final = 20.0
 _LOG_BYTES_MAX: Final = 20_000_000
@@ -78,6 +74,14 @@ class Cluster:
     ) -> None:
         self.close()
 
+    def system_home(self, node: str) -> str:
+        """Return the folder on a node that the system lives in."""
+        return f"{self._hosts[node].home}/system"
+
+    def log(self, node: str) -> str:
+        """Return the file on a node that the system's output goes to."""
+        return f"{self._hosts[node].home}/system.log"
+
     def agent(self, node: str) -> Agent:
         """Return the agent of a node."""
         return self._agents[node]
@@ -95,8 +99,10 @@ class Cluster:
         with self._starting[node]:
             if node in self._absent:
                 return "has no data and is left alone until it is made anew"
-            command = self.system.command(node, SYSTEM_HOME)
-            started = self._agents[node].start(command, log=LOG, clock=self._clock_faults)
+            command = self.system.command(node, self.system_home(node))
+            started = self._agents[node].start(
+                command, log=self.log(node), clock=self._clock_faults
+            )
             return started.detail
 
     def hold(self, node: str) -> AbstractContextManager[object]:
@@ -110,7 +116,7 @@ class Cluster:
         `HostError`.
         """
         assert isinstance(self.system, Administrated)
-        remote = self._remotes[node]
+        remote, home = self._remotes[node], self.system_home(node)
         with self._starting[node]:
             self._absent.add(node)
             self._wiped.add(node)
@@ -119,9 +125,9 @@ class Cluster:
                 raise HostError(f"{node}: the system could not be stopped: {ended.detail}")
             if self._disk_faults:
                 self._agents[node].undo_disk()  # a new node comes with a good disk
-            folders = [f"{SYSTEM_HOME}/{name}" for name in self.system.data_folders()]
+            folders = [f"{home}/{name}" for name in self.system.data_folders()]
             remote.check(["rm", "-rf", *folders], timeout_s=_COMMAND_TIMEOUT_S)
-            for command in self.system.prepare_to_join(node, SYSTEM_HOME):
+            for command in self.system.prepare_to_join(node, home):
                 remote.check(command, timeout_s=_COMMAND_TIMEOUT_S)
             self._absent.discard(node)
             return self.start(node)
@@ -198,7 +204,9 @@ class Cluster:
             folder = target / node
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._remotes[node].download(LOG, folder / "system.log", bytes_max=_LOG_BYTES_MAX)
+                self._remotes[node].download(
+                    self.log(node), folder / "system.log", bytes_max=_LOG_BYTES_MAX
+                )
                 before_ns = clock()
                 host_ns = self._agents[node].wall_clock().monotonic_ns
                 zero_ns = (before_ns + clock()) // 2 - host_ns
@@ -217,7 +225,7 @@ class Cluster:
         (folder / name).mkdir(parents=True, exist_ok=True)
         listing = [
             "find",
-            f"{SYSTEM_HOME}/{name}",
+            f"{self.system_home(node)}/{name}",
             "-maxdepth",
             "1",
             "-type",
@@ -227,7 +235,7 @@ class Cluster:
         ]
         found = remote.check(listing, timeout_s=_COMMAND_TIMEOUT_S).splitlines()
         for file in sorted(found)[:_DATA_FILES_MAX]:
-            path = f"{SYSTEM_HOME}/{name}/{file}"
+            path = f"{self.system_home(node)}/{name}/{file}"
             remote.download(path, folder / name / file, bytes_max=_DATA_BYTES_MAX)
 
     def close(self) -> None:
@@ -256,20 +264,20 @@ class Cluster:
     def _connect(self, node: str) -> None:
         remote = Remote.connect(self._hosts[node], timeout_s=_CONNECT_TIMEOUT_S)
         self._remotes[node] = remote
-        self._agents[node] = Agent.launch(remote, home=HOME)
+        self._agents[node] = Agent.launch(remote, home=remote.host.home)
 
     def _install(self, node: str) -> None:
-        remote = self._remotes[node]
-        remote.check(["rm", "-rf", SYSTEM_HOME, LOG], timeout_s=_COMMAND_TIMEOUT_S)
+        remote, home = self._remotes[node], self.system_home(node)
+        remote.check(["rm", "-rf", home, self.log(node)], timeout_s=_COMMAND_TIMEOUT_S)
         if self._disk_faults:
             # All of the system's folder is the volume: what is wiped in it is never the mount.
-            self._agents[node].make_volume(SYSTEM_HOME)
+            self._agents[node].make_volume(home)
         for name, path in self.system.files().items():
-            remote.upload(path, f"{SYSTEM_HOME}/{name}", mode=0o755)
+            remote.upload(path, f"{home}/{name}", mode=0o755)
         if self._disk_faults:
             # A power loss must not take the program: it was there long before.
-            remote.check(["sync", "-f", SYSTEM_HOME], timeout_s=_COMMAND_TIMEOUT_S)
-        for command in self.system.prepare(node, SYSTEM_HOME):
+            remote.check(["sync", "-f", home], timeout_s=_COMMAND_TIMEOUT_S)
+        for command in self.system.prepare(node, home):
             remote.check(command, timeout_s=_COMMAND_TIMEOUT_S)
 
     def _everywhere(

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import HostError
+from harness.hosts.host import HOME as HOME
 from harness.remote.archive import agent_archive
 from harness.remote.evidence import (
     Clocks,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     import paramiko
 
 LEASE_S: Final = 10.0
-HOME: Final = "/srv/splitbrain"
 _START_TIMEOUT_S: Final = 45.0  # a predecessor that was killed may need its lease to clean up
 _REQUEST_TIMEOUT_S: Final = 15.0
 _ANSWER_BYTES_MAX: Final = 4 << 20
