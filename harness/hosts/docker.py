@@ -41,7 +41,14 @@ _END_TIMEOUT_S: Final = 20.0
 _FOLDER_PREFIX: Final = "splitbrain-docker-"
 _OWNER_FILE: Final = "owner"
 # Where the daemon is, if not in the usual place, and how to speak to it.
-_PASSED_ON: Final = ("HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH")
+_PASSED_ON: Final = (
+    "HOME",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY",
+)
 
 
 def check() -> str:
@@ -176,7 +183,7 @@ class _Containers:
             problem = lab_host.answers(addresses[name], timeout_s=remaining_s)
             if problem is not None:
                 raise self._error(
-                    host, f"{problem}; the Docker daemon must run on this very machine"
+                    host, f"{problem}; the Docker daemon must run on this very machine, as root"
                 )
         return tuple(
             HostAddress(

@@ -1,6 +1,6 @@
 """Containers as hosts: what can be said without a daemon, and all of it with one.
 
-With one: `tools/docker-run.sh .venv/bin/python -m pytest tests/harness/hosts/test_docker.py`.
+`tools/docker-run.sh` starts one for them.
 """
 
 import os
@@ -223,6 +223,25 @@ def test_a_killed_harness_takes_its_containers_with_it() -> None:
     (network,) = set(left()) - set(before)  # young: somebody might just be filling it
     docker_says("network", "rm", network)
     assert left() == before
+
+
+@pytest.mark.timeout(240)
+def test_an_interrupt_leaves_nothing() -> None:
+    need_docker()
+    before, folders_before = left(), folders()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDING], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline().count(".") == 3
+        holder.send_signal(signal.SIGINT)
+        holder.wait(timeout=60)
+    finally:
+        holder.kill()
+        holder.wait(timeout=10)
+        holder.stdout.close()
+    assert (left(), folders()) == (before, folders_before)
 
 
 @pytest.mark.timeout(240)
