@@ -39,6 +39,9 @@ shift
 export DOCKER_HOST="unix://$STATE/sock"
 ip link set lo up
 mount -t tmpfs tmpfs /run && mkdir /run/netns
+# All containers together would get as much of a busy machine as one process outside.
+group="/sys/fs/cgroup/cpu/${STATE##*/}"
+if [ -w /sys/fs/cgroup/cpu/cpu.shares ]; then mkdir -p "$group" && echo 10240 >"$group/cpu.shares"; fi
 dockerd --data-root "$STATE/data" --exec-root "$STATE/exec" --pidfile "$STATE/pid" \
   --host "$DOCKER_HOST" --cgroup-parent "/${STATE##*/}" >"$STATE/log" 2>&1 &
 trap 'kill %1 2>/dev/null && wait %1 2>/dev/null || true' EXIT
