@@ -19,7 +19,7 @@ from typing import Final
 from harness.errors import HostError
 from harness.hosts.host import HostAddress
 from harness.remote.agent_client import Agent
-from harness.remote.evidence import FULL_DISK
+from harness.remote.evidence import FEW_DESCRIPTORS, FULL_DISK, MEMORY_SQUEEZE
 from harness.remote.ssh import Remote
 from harness.store import CLOCK, write_json
 from harness.systems.administrated import Administrated
@@ -47,6 +47,7 @@ class Cluster:
         *,
         clock_faults: bool = False,
         disk_faults: bool = False,
+        resource_faults: bool = False,
     ) -> None:
         self.system = system
         self.nodes = tuple(host.name for host in hosts)
@@ -54,6 +55,7 @@ class Cluster:
         self._hosts = {host.name: host for host in hosts}
         self._clock_faults = clock_faults
         self._disk_faults = disk_faults
+        self._resource_faults = resource_faults
         self._remotes: dict[str, Remote] = {}
         self._agents: dict[str, Agent] = {}
         # A node that is being made anew must not be started by somebody else in the middle of it.
@@ -119,6 +121,8 @@ class Cluster:
                 raise HostError(f"{node}: the system could not be stopped: {ended.detail}")
             if self._disk_faults:
                 self._agents[node].undo_disk()  # a new node comes with a good disk
+            if self._resource_faults:
+                self._agents[node].undo_squeeze()
             folders = [f"{SYSTEM_HOME}/{name}" for name in self.system.data_folders()]
             remote.check(["rm", "-rf", *folders], timeout_s=_COMMAND_TIMEOUT_S)
             for command in self.system.prepare_to_join(node, SYSTEM_HOME):
@@ -168,7 +172,9 @@ class Cluster:
                 killed = one.signal == "SIGKILL"
                 if one.asked_by == "stop" or (one.asked_by == "kill" and killed):
                     continue
-                refused = one.asked_by == FULL_DISK
+                if one.asked_by == MEMORY_SQUEEZE and killed:
+                    continue  # by the kernel: we left it no memory
+                refused = one.asked_by in (FULL_DISK, FEW_DESCRIPTORS)
                 if refused and one.status in self._exits_on_full_disk():
                     continue  # it is right to give up: we left it no room
                 if node in self._wiped and one.status in self._exits_without_data():
@@ -264,6 +270,8 @@ class Cluster:
         if self._disk_faults:
             # All of the system's folder is the volume: what is wiped in it is never the mount.
             self._agents[node].make_volume(SYSTEM_HOME)
+        if self._resource_faults:
+            self._agents[node].make_group()
         for name, path in self.system.files().items():
             remote.upload(path, f"{SYSTEM_HOME}/{name}", mode=0o755)
         if self._disk_faults:

@@ -153,6 +153,7 @@ def _perform(
                 system,
                 clock_faults="clock" in spec.nemesis,
                 disk_faults="disk" in spec.nemesis,
+                resource_faults="resource" in spec.nemesis,
             )
         )
         cluster.install()

@@ -227,7 +227,7 @@ class Conductor:
         return {
             node
             for record in self._in_force
-            if record.fault.kind in ("kill", "pause", "disk")
+            if record.fault.kind in ("kill", "pause", "disk", "resource")
             for node in record.targets
         } | set(self._absent())
 

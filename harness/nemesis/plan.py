@@ -54,6 +54,7 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "power-loss-minority",
         "power-loss-one",
     ),
+    "resource": ("cpu", "memory", "descriptors"),
     "member": ("remove-leader", "replace-one", "remove-one", "replace-leader"),
     "transfer": ("to-another", "there-and-back"),
     "snapshot": ("on-leader", "on-all", "on-one"),
@@ -66,7 +67,7 @@ ADMINISTRATIVE: Final = ("member", "transfer", "snapshot")
 _VERSION: Final = 1
 
 # Variants for which many hosts lack the means: where they were skipped, the others count.
-OPTIONAL: Final = (("disk", "slow"),)
+OPTIONAL: Final = (("disk", "slow"), ("resource", "cpu"), ("resource", "memory"))
 
 # The most that a kind's first interval is shifted, in intervals: never a whole one, so that a run
 # of n intervals has at least n - 1 faults of each kind.
@@ -195,6 +196,9 @@ def _fault(
     if kind == "clock":
         targets = tuple(fallback[: random.randint((len(nodes) + 1) // 2, len(nodes))])
         parameters = _clock_parameters(name, random, (stop_ns - start_ns))
+    elif kind == "resource":
+        targets = (LEADER if random.random() < 0.5 else fallback[0],)
+        parameters = _resource_parameters(name, random)
     elif name in ("on-all", "kill-all", "pause-all", "power-loss-all"):
         targets = tuple(nodes)
     elif name.endswith("minority"):
@@ -228,6 +232,15 @@ def _fault(
         fallback=tuple(fallback),
         parameters=parameters,
     )
+
+
+def _resource_parameters(name: str, random: Random) -> dict[str, Any]:
+    """Choose what is left to the system. See docs/nemesis.md, "Resources"."""
+    if name == "cpu":
+        return {"percent": random.choice((1, 2, 5, 10))}
+    if name == "memory":
+        return {"spare_kb": int(256 * 2 ** random.uniform(0, 5))}
+    return {"keep_percent": random.choice((50, 75, 100))}
 
 
 def _clock_parameters(name: str, random: Random, duration_ns: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import queue
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from harness.errors import HostError
 from harness.remote.archive import agent_archive
@@ -26,9 +26,12 @@ from harness.remote.evidence import (
     Dropped,
     Ended,
     Exit,
+    FewDescriptors,
     FullDisk,
     Healed,
     Hello,
+    LittleCpu,
+    LittleMemory,
     PowerLoss,
     Process,
     Skipped,
@@ -52,6 +55,9 @@ _REQUEST_TIMEOUT_S: Final = 15.0
 _ANSWER_BYTES_MAX: Final = 4 << 20
 _STDERR_BYTES_MAX: Final = 4096
 _PROTOCOL: Final = 1
+
+# One kind of evidence.
+_Seen = TypeVar("_Seen")
 
 
 class Agent:
@@ -223,6 +229,34 @@ class Agent:
         """Give the volume its room and its speed back. Nothing to undo is no error."""
         self._ask("undo_disk")
 
+    def make_group(self) -> None:
+        """Make the control group that the system is to live in; before it is started."""
+        self._ask("make_group")
+
+    def squeeze_cpu(self, percent: float) -> LittleCpu | Skipped:
+        """Leave the system this much of one CPU."""
+        return self._ask_for(LittleCpu, "squeeze_cpu", percent=percent)
+
+    def cpu_squeezed(self) -> LittleCpu | Skipped:
+        """Return what that has done so far."""
+        return self._ask_for(LittleCpu, "cpu_squeezed")
+
+    def squeeze_memory(self, spare_kb: float) -> LittleMemory | Skipped:
+        """Leave the system so much more than it cannot give back; the kernel kills who needs more."""
+        return self._ask_for(LittleMemory, "squeeze_memory", spare_kb=spare_kb)
+
+    def memory_squeezed(self) -> LittleMemory | Skipped:
+        """Return what that has done so far."""
+        return self._ask_for(LittleMemory, "memory_squeezed")
+
+    def limit_descriptors(self, keep_percent: float) -> FewDescriptors | Skipped:
+        """Let the system open nothing new, and of what it closes only this share again."""
+        return self._ask_for(FewDescriptors, "limit_descriptors", keep_percent=keep_percent)
+
+    def undo_squeeze(self) -> None:
+        """Give the system all that it lacks. Nothing to undo is no error."""
+        self._ask("undo_squeeze")
+
     def wall_clock(self) -> Clocks:
         """Return the host's own clocks (of the host, not what the system is made to see)."""
         answer = self._ask("wall_clock")
@@ -264,8 +298,11 @@ class Agent:
         return Hello(**{**fields, "protected": tuple(answer["protected"])})
 
     def _ask_clock(self, do: str, **parameters: Any) -> ClockState | Skipped:
+        return self._ask_for(ClockState, do, **parameters)
+
+    def _ask_for(self, kind: type[_Seen], do: str, **parameters: Any) -> _Seen | Skipped:
         answer = self._ask(do, parameters)
-        return skipped_of(answer) or ClockState(**_fields_of(ClockState, answer))
+        return skipped_of(answer) or kind(**_fields_of(kind, answer))
 
     def _ask(
         self,

@@ -33,9 +33,11 @@ from . import watchdog
 from .clock import Clock, ClockError, clean_shared_memory, find_library
 from .disk import Disk
 from .files import json_text, process_stat
+from .group import Group, GroupError
 from .healing import clock_path, heal_host, notes_folder
 from .network import Cut, NetworkError, canonical_address, why_nft_does_not_work
 from .process import ProcessError, System
+from .squeeze import Squeeze
 from .throttle import Throttle, ThrottleError
 from .volume import Volume, VolumeError
 
@@ -56,7 +58,15 @@ class RequestError(Exception):
     """A request that makes no sense; the text says why."""
 
 
-_EXPECTED = (RequestError, NetworkError, ClockError, ProcessError, VolumeError, ThrottleError)
+_EXPECTED = (
+    RequestError,
+    NetworkError,
+    ClockError,
+    ProcessError,
+    VolumeError,
+    ThrottleError,
+    GroupError,
+)
 
 
 class Agent:
@@ -71,6 +81,9 @@ class Agent:
         self._clock = Clock(clock_path(home), find_library())
         notes = notes_folder(home)
         self._disk = Disk(Volume(home, notes), Throttle(notes), self._system)
+        group = Group(notes)
+        self._system.prepare_process = group.join
+        self._squeeze = Squeeze(group, notes, self._system)
         self._clock_problem = "the system was not started with a movable clock"
         self._protected = [canonical_address(address) for address in protected]
         self._cut = Cut(protected=protected)
@@ -103,6 +116,15 @@ class Agent:
             "fill_disk": self._if_volume(self._disk.fill),
             "slow_disk": self._if_volume(self._disk.slow),
             "undo_disk": self._if_volume(self._disk.undo),
+            "make_group": lambda _: self._squeeze.make(_own_address()),
+            "squeeze_cpu": lambda request: self._squeeze.cpu(_number(request, "percent")),
+            "cpu_squeezed": lambda _: self._squeeze.cpu_seen(),
+            "squeeze_memory": lambda request: self._squeeze.memory(_number(request, "spare_kb")),
+            "memory_squeezed": lambda _: self._squeeze.memory_seen(),
+            "limit_descriptors": lambda request: self._squeeze.descriptors(
+                _number(request, "keep_percent")
+            ),
+            "undo_squeeze": lambda _: self._squeeze.undo(),
             "heal": lambda _: self.heal(leave_running=True),
         }
 
@@ -146,6 +168,8 @@ class Agent:
             if leave_running:
                 with contextlib.suppress(Exception):  # it is tried once more, and then reported
                     self._disk.undo()
+                with contextlib.suppress(Exception):
+                    self._squeeze.undo()
             return {**heal_host(self._home, leave_running=leave_running), "dropped": dropped}
 
     def keep_time(self, ended: threading.Event) -> None:
@@ -231,6 +255,12 @@ class Agent:
         if self._clock_problem:
             return {"skipped": self._clock_problem}
         return self._clock.run_at(_number(request, "rate"))
+
+
+def _own_address() -> str:
+    """Return the address at which the harness reached this host: no two hosts of a machine share it."""
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    return (words[2] if len(words) > 2 else platform.node()).replace(":", "-")
 
 
 def _clocks() -> Answer:
