@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,9 @@ from types import TracebackType
 from typing import Final
 
 from harness.errors import HostError
+from harness.host_files import keep_without_secrets
 from harness.hosts.host import HostAddress
+from harness.redact import MARK
 from harness.remote.agent_client import Agent
 from harness.remote.evidence import FEW_DESCRIPTORS, FULL_DISK, MEMORY_SQUEEZE
 from harness.remote.ssh import Remote
@@ -34,6 +37,7 @@ _COMMAND_TIMEOUT_S: Final = 20.0
 _LOG_BYTES_MAX: Final = 20_000_000
 _DATA_BYTES_MAX: Final = 100_000_000
 _DATA_FILES_MAX: Final = 64
+_SECRET_BYTES_MAX: Final = 4096
 _STOP_TIMEOUT_S: Final = 2.0
 
 
@@ -195,6 +199,8 @@ class Cluster:
     def collect(self, target: Path, clock: Callable[[], int]) -> list[str]:
         """Fetch every host's log and data below `target`; returns what could not be, and why.
 
+        Secrets stay behind: those that the system keeps in files, and what looks like one.
+
         `clock` gives the run's time in ns: beside each log, `clock.json` says at which moment of the
         run the host's monotonic clock showed zero, so that its log lines can be placed.
         """
@@ -204,20 +210,40 @@ class Cluster:
             folder = target / node
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._remotes[node].download(LOG, folder / "system.log", bytes_max=_LOG_BYTES_MAX)
+                secrets = self._secrets(node)
+                self._fetch(node, LOG, folder / "system.log", _LOG_BYTES_MAX, secrets)
                 before_ns = clock()
                 host_ns = self._agents[node].wall_clock().monotonic_ns
                 zero_ns = (before_ns + clock()) // 2 - host_ns
                 write_json(folder / CLOCK, {"run_ns_at_monotonic_zero": zero_ns})
                 for name in self.system.data_folders():
-                    self._fetch_folder(node, name, folder)
+                    self._fetch_folder(node, name, folder, secrets)
             except (HostError, OSError) as error:
                 problems.append(f"{node}: not everything could be fetched: {error}")
 
         self._everywhere(fetch, nodes=[node for node in self.nodes if node in self._remotes])
         return problems
 
-    def _fetch_folder(self, node: str, name: str, folder: Path) -> None:
+    def _secrets(self, node: str) -> list[bytes]:
+        """Return what the system on a node has in the files that it calls secret."""
+        found = [
+            self._remotes[node].run(["head", "-c", str(_SECRET_BYTES_MAX), f"{SYSTEM_HOME}/{name}"])
+            for name in self._secret_files()
+        ]
+        return [one.stdout.strip().encode() for one in found if one.exit_status == 0]
+
+    def _secret_files(self) -> frozenset[str]:
+        return frozenset(getattr(self.system, "secret_files", ()))
+
+    def _fetch(
+        self, node: str, path: str, target: Path, bytes_max: int, secrets: Sequence[bytes]
+    ) -> None:
+        with tempfile.TemporaryDirectory(prefix="splitbrain-") as aside:
+            fetched = Path(aside, "fetched")
+            self._remotes[node].download(path, fetched, bytes_max=bytes_max)
+            keep_without_secrets(fetched, target, secrets)
+
+    def _fetch_folder(self, node: str, name: str, folder: Path, secrets: Sequence[bytes]) -> None:
         """Fetch the files of a folder; not those of folders in it."""
         remote = self._remotes[node]
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -233,8 +259,11 @@ class Cluster:
         ]
         found = remote.check(listing, timeout_s=_COMMAND_TIMEOUT_S).splitlines()
         for file in sorted(found)[:_DATA_FILES_MAX]:
+            if f"{name}/{file}" in self._secret_files():
+                (folder / name / file).write_bytes(MARK + b"\n")
+                continue
             path = f"{SYSTEM_HOME}/{name}/{file}"
-            remote.download(path, folder / name / file, bytes_max=_DATA_BYTES_MAX)
+            self._fetch(node, path, folder / name / file, _DATA_BYTES_MAX, secrets)
 
     def close(self) -> None:
         """Heal and let go of every host; safe at any time.

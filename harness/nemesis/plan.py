@@ -69,6 +69,10 @@ _VERSION: Final = 1
 # Variants for which many hosts lack the means: where they were skipped, the others count.
 OPTIONAL: Final = (("disk", "slow"), ("resource", "cpu"), ("resource", "memory"))
 
+# Variants that take from a system what it cannot do without: what it says of that, and how it ends
+# for it, is explained.
+TAKING: Final = (("disk", "full"), ("resource", "memory"), ("resource", "descriptors"))
+
 # The most that a kind's first interval is shifted, in intervals: never a whole one, so that a run
 # of n intervals has at least n - 1 faults of each kind.
 _SHIFT_MAX: Final = 0.9

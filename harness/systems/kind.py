@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from harness.log_scan import STANDARD, Pattern
 from harness.spec import Spec
 from harness.systems.system import System
 
@@ -37,7 +38,8 @@ class SystemKind:
     IP address, `scratch` is a folder for what is to be uploaded. `offers` are the kinds of data
     (`workloads.data`) that its clients know, `reads` those of `Spec.reads` that they can ask for.
     `cannot` are the kinds of fault that it cannot have, each with the reason: by default those that
-    need a clock in its status or an `Administrated` system. `check(spec)` raises
+    need a clock in its status or an `Administrated` system. `log_patterns` are lines of its log
+    that accuse it, or its surroundings: by default what runtimes write. `check(spec)` raises
     `UsageError` for what else is wrong, `HarnessError` if the system is not there to be deployed.
     """
 
@@ -46,4 +48,5 @@ class SystemKind:
     offers: frozenset[str]
     reads: Sequence[str] = ("linear",)
     cannot: Mapping[str, str] = field(default_factory=lambda: UNLESS_IT_SAYS_SO)
+    log_patterns: Sequence[Pattern] = STANDARD
     check: Callable[[Spec], None] = nothing_to_check
