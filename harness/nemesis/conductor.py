@@ -21,7 +21,7 @@ from typing import Any, Final
 from checker.history import NEMESIS, EventType
 from harness.journal import Journal
 from harness.nemesis.faults import Certainty, FaultKind, Report, Reports, overall
-from harness.nemesis.plan import ADMINISTRATIVE, LEADER, OPTIONAL, Fault, Plan
+from harness.nemesis.plan import ADMINISTRATIVE, LEADER, OPTIONAL, TAKING, Fault, Plan
 from harness.progress import Progress
 
 # The longest single wait, so that a stop is heard soon.
@@ -227,7 +227,8 @@ class Conductor:
         return {
             node
             for record in self._in_force
-            if record.fault.kind in ("kill", "pause", "disk", "resource")
+            if record.fault.kind in ("kill", "pause", "disk")
+            or (record.fault.kind, record.fault.name) in TAKING
             for node in record.targets
         } | set(self._absent())
 

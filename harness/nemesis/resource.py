@@ -5,7 +5,9 @@ Rules of this file:
   limit was met (or the kernel killed for it), few descriptors when no number below the limit that
   /proc shows is free.
 - What had no effect at once is looked at once more before it is undone.
-- A node that is being made anew is not struck in the middle of it; one that ended is started again.
+- A node that is being made anew is not struck in the middle of it. One that ended for want of memory
+  or descriptors is started again; nobody ends for want of CPU time, so a node that is down then is
+  held down by another fault.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.nemesis.faults import Certainty, Crew, Report, Reports
-from harness.nemesis.plan import Fault
+from harness.nemesis.plan import TAKING, Fault
 from harness.remote.agent_client import Agent
 from harness.remote.evidence import FewDescriptors, LittleCpu, LittleMemory, Skipped
 
@@ -55,10 +57,12 @@ class Resource:
                 seen = _look(fault, agent)
             finally:
                 agent.undo_squeeze()
-            started = self.crew.cluster.start(node)
+            undone = "undone"
+            if (fault.kind, fault.name) in TAKING:
+                undone = f"undone: {self.crew.cluster.start(node)}"
             if seen is None or isinstance(seen, Skipped):
-                return Report(Certainty.INDETERMINATE, f"undone: {started}")
-            return Report(certainty_of(seen), f"{seen.detail}; undone: {started}")
+                return Report(Certainty.INDETERMINATE, undone)
+            return Report(certainty_of(seen), f"{seen.detail}; {undone}")
 
         return self.crew.on(targets, give_back)
 

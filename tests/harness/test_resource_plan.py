@@ -1,7 +1,9 @@
 """Resource faults before any host: who is struck, what counts as seen, whose exits are excused."""
 
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,6 +27,7 @@ from harness.remote.evidence import (
     LittleMemory,
     Skipped,
 )
+from harness.systems.raft import RaftSystem
 from harness.systems.system import System
 
 SECOND = 1_000_000_000
@@ -106,8 +109,19 @@ class FakeAgent:
             return Skipped(self.skipped)
         return LittleCpu(percent=5, times=3, waited_ms=80)
 
+    def memory_squeezed(self) -> LittleMemory:
+        return LittleMemory(limit_bytes=9, used_bytes=9, hits=1, kills=1)
+
     def undo_squeeze(self) -> None:
         self.log.append("undo")
+
+    def stop(self, *, timeout_s: float) -> SimpleNamespace:
+        self.log.append("stop")
+        return SimpleNamespace(gone=True)
+
+    def start(self, command: Any, *, log: str, clock: bool) -> SimpleNamespace:
+        self.log.append("start")
+        return SimpleNamespace(detail="runs as 8")
 
     def process(self) -> SimpleNamespace:
         return SimpleNamespace(exits=self.exits)
@@ -143,9 +157,18 @@ def test_an_effect_that_comes_later_is_seen_before_it_is_undone() -> None:
     seen = [record.certainty]
     record.ended = kind.stop(cpu(), ["n1"])
     assert [*seen, record.certainty] == [Certainty.INDETERMINATE, Certainty.INSTALLED]
-    assert "its time was used up 3 times, it waited 80 ms; undone: runs as 7" in str(record.ended)
+    assert record.ended["n1"].detail.endswith("used up 3 times, it waited 80 ms; undone")
     percent = cpu().parameters["percent"]
-    assert crew.agent.log == ["hold n1", f"cpu {percent}", "undo", "start n1"]
+    # Who is down is held down by another fault, and not started.
+    assert crew.agent.log == ["hold n1", f"cpu {percent}", "undo"]
+
+
+@pytest.mark.parametrize("name", ["memory", "descriptors"])
+def test_who_may_have_ended_for_want_of_something_is_started_when_it_is_back(name: str) -> None:
+    crew = FakeCrew(FakeAgent())
+    ended = Resource(cast("Crew", crew)).stop(planned(1)[name], ["n1"])
+    assert crew.agent.log == ["undo", "start n1"]
+    assert ended["n1"].detail.endswith("undone: runs as 7")
 
 
 def test_what_a_host_cannot_do_is_skipped_and_stays_so() -> None:
@@ -185,6 +208,18 @@ def test_an_end_for_want_of_what_we_took_is_excused_and_nothing_else_is(
     crashes, misfortunes = cluster.unexplained_exits()
     said = "system" if crashes else "surroundings" if misfortunes else "nobody"
     assert said == blamed
+
+
+def test_a_node_that_is_made_anew_has_everything_back_before_it_starts() -> None:
+    system = RaftSystem(
+        addresses={"n1": "127.0.0.1"}, archive=Path("node.pyz"), version="0", operation_timeout_s=1
+    )
+    cluster, agent = Cluster([], system, resource_faults=True), FakeAgent()
+    cluster._starting["n1"] = threading.RLock()
+    cluster._agents["n1"] = cast("Any", agent)
+    cluster._remotes["n1"] = cast("Any", SimpleNamespace(check=lambda command, timeout_s: ""))
+    assert cluster.start_anew("n1") == "runs as 8"
+    assert agent.log == ["stop", "undo", "start"]
 
 
 def test_a_lab_removes_the_groups_of_its_own_hosts_only(tmp_path: Any) -> None:
