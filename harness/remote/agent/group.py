@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -31,6 +32,7 @@ _NO_LIMIT = {
     ("memory", 2): ("memory.max", "max"),
 }
 _PAGE_BYTES = 4096
+_TRIES = 8
 
 
 class GroupError(Exception):
@@ -89,13 +91,22 @@ class Group:
     def limit_memory(self, spare_bytes: int) -> int:
         """Allow what cannot be given back, and so much more; never more than is used now.
 
-        Returns the limit. What can be given back is the cache of files.
+        Returns the limit. What can be given back is the cache of files; where the kernel does not
+        get it back at once, as of pages that wait to be written, twice as much is left, and so on.
         """
         version, folder = self._of("memory")
-        used, cache = self._memory_used(version, folder)
-        limit = min(used, used - cache + spare_bytes) // _PAGE_BYTES * _PAGE_BYTES
-        _write(folder / ("memory.max" if version == 2 else "memory.limit_in_bytes"), str(limit))
-        return limit
+        file = folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")
+        for doubled in range(_TRIES):
+            used, cache = self._memory_used(version, folder)
+            limit = min(used, used - cache + (spare_bytes << doubled)) // _PAGE_BYTES * _PAGE_BYTES
+            try:
+                _write(file, str(limit))
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+            else:
+                return limit
+        raise GroupError(f"the kernel gets nothing back of the {used} bytes that are used")
 
     def memory_used(self) -> int:
         """Return how many bytes the group has now."""

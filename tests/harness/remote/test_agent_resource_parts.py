@@ -1,5 +1,6 @@
 """The agent's group and limits, on processes of this machine: their effect, and that they end."""
 
+import errno
 import os
 import resource
 import sys
@@ -247,6 +248,25 @@ def test_the_files_of_version_two_are_spoken_to_in_their_own_words(tmp_path: Pat
     assert (ours / "cgroup.procs").read_text() == "42"
     made.lift()
     assert (ours / "memory.max").read_text().startswith("max")
+
+
+def test_what_the_kernel_does_not_get_back_at_once_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, refusals = version_two(tmp_path, offered="memory"), [errno.EBUSY, errno.EBUSY]
+    made.make("x")
+    write = group._write
+
+    def busy(path: Path, text: str) -> None:
+        if refusals:
+            raise OSError(refusals.pop(), "busy")
+        write(path, text)
+
+    monkeypatch.setattr(group, "_write", busy)
+    assert made.limit_memory(500_000) == (7_500_000 + 2_000_000) // 4096 * 4096
+    refusals += [errno.EBUSY] * 99
+    with pytest.raises(group.GroupError, match="gets nothing back"):
+        made.limit_memory(500_000)
 
 
 def test_a_controller_that_is_not_offered_is_a_problem_and_the_other_one_works(
