@@ -53,7 +53,7 @@ def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
         ("throttle", throttle.lift),
     ]
     if leave_running:
-        steps.append(("disk", lambda: undo_disk(volume, throttle)))
+        steps.append(("disk", lambda: undo_disk(volume, throttle, system)))
     else:
         steps += [("system", end_system), ("volume", volume.remove)]
     problems: dict[str, str] = {}

@@ -31,6 +31,7 @@ from typing import Any
 
 from . import watchdog
 from .clock import Clock, ClockError, clean_shared_memory, find_library
+from .damage import Damage, DamageError
 from .disk import Disk
 from .files import json_text, process_stat
 from .healing import clock_path, heal_host, notes_folder
@@ -56,7 +57,15 @@ class RequestError(Exception):
     """A request that makes no sense; the text says why."""
 
 
-_EXPECTED = (RequestError, NetworkError, ClockError, ProcessError, VolumeError, ThrottleError)
+_EXPECTED = (
+    RequestError,
+    NetworkError,
+    ClockError,
+    ProcessError,
+    VolumeError,
+    ThrottleError,
+    DamageError,
+)
 
 
 class Agent:
@@ -71,6 +80,7 @@ class Agent:
         self._clock = Clock(clock_path(home), find_library())
         notes = notes_folder(home)
         self._disk = Disk(Volume(home, notes), Throttle(notes), self._system)
+        self._damage = Damage(self._system)
         self._clock_problem = "the system was not started with a movable clock"
         self._protected = [canonical_address(address) for address in protected]
         self._cut = Cut(protected=protected)
@@ -102,7 +112,10 @@ class Agent:
             "cut_power": self._if_volume(lambda: self._ended(self._disk.cut_power())),
             "fill_disk": self._if_volume(self._disk.fill),
             "slow_disk": self._if_volume(self._disk.slow),
+            "fail_disk": self._if_volume(self._disk.fail),
             "undo_disk": self._if_volume(self._disk.undo),
+            "damage": self._do_damage,
+            "end_damage": lambda _: self._damage.end(),
             "heal": lambda _: self.heal(leave_running=True),
         }
 
@@ -211,6 +224,15 @@ class Agent:
 
     def _if_volume(self, act: Callable[[], Answer]) -> Handler:
         return lambda _: {"skipped": self._disk.problem} if self._disk.problem else act()
+
+    def _do_damage(self, request: Request) -> Answer:
+        return self._damage.do(
+            _string(request, "how"),
+            Path(_string(request, "root")),
+            logs=_strings(request, "logs"),
+            states=_strings(request, "states"),
+            draw=int(_number(request, "draw")),
+        )
 
     def _clock_bump(self, request: Request) -> Answer:
         if self._clock_problem:
