@@ -7,8 +7,8 @@ Rules of this file:
   without what it had promised, and the fault is beyond every promise (`harness.nemesis.beyond`).
 - Either way a node whose durable data are damaged is condemned: nothing starts it any more, and it
   is removed and added again as a new one, at the end of the fault or in the recovery.
-- Only voters are struck, and nobody while another one is condemned: one loss at a time, but for the
-  variant that takes a majority at once.
+- Only voters lose durable data, and nobody while another one is condemned: one loss at a time, but
+  for the variant that takes a majority at once.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Damage:
 
     def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
         """Damage, start again, and look what comes of it."""
-        unfit = self.roster.unfit(targets)
+        # Half a write takes nothing that anybody relies on.
+        unfit = {} if fault.name == TORN_WRITE else self.roster.unfit(targets)
         fit = [node for node in targets if node not in unfit]
         passed_over = {node: Report(Certainty.SKIPPED, why) for node, why in unfit.items()}
         return {
@@ -73,7 +74,12 @@ class Damage:
                 reports.update(self.crew.on([node], self._start))
                 continue
             refused = self._has_refused(node)
-            done = self.roster.replace(node, self.operator.deadline(_REPLACE_S))
+            deadline = self.operator.deadline(_REPLACE_S)
+            if self.operator.late(deadline):
+                later = "is replaced in the recovery"
+                reports[node] = Report(Certainty.INDETERMINATE, later, contained=refused)
+                continue
+            done = self.roster.replace(node, deadline)
             # That it votes is no evidence that it was struck: that was seen at the start, or not.
             reports[node] = Report(Certainty.INDETERMINATE, done.detail, contained=refused)
         return reports

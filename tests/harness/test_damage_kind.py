@@ -63,6 +63,7 @@ class World:
         default_factory=lambda: FaultModel(logs=("wal",), refuses_with=frozenset({3}))
     )
     now_s: float = 0.0
+    over: bool = False
 
     def kind(self) -> Damage:
         return Damage(
@@ -130,6 +131,9 @@ class World:
     def deadline(self, seconds: float) -> float:
         return seconds
 
+    def late(self, deadline: float) -> bool:
+        return self.over
+
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
@@ -150,6 +154,11 @@ def test_a_node_that_refuses_is_contained_and_replaced_at_the_end(world: World) 
     ended = kind.stop(fault("bit-flip", "n2"), ["n2"])["n2"]
     assert world.log == ["replace n2"]
     assert (ended.certainty, ended.detail) == (Certainty.INDETERMINATE, "n2 votes")
+    world.log.clear()
+    world.over = True
+    ended = kind.stop(fault("bit-flip", "n2"), ["n2"])["n2"]
+    assert (world.log, ended.contained) == ([], True)
+    assert "recovery" in ended.detail
 
 
 @pytest.mark.parametrize("status", [None, 70])
@@ -194,6 +203,9 @@ def test_who_is_unfit_is_passed_over_and_who_has_no_such_file_goes_on(world: Wor
     reports = world.kind().start(fault("bit-flip", "n2"), ["n2"])
     assert reports == {"n2": Report(Certainty.SKIPPED, "n2 is no voter")}
     assert world.log == []
+    world.kind().start(fault("torn-write", "n2"), ["n2"])  # which takes nothing from it
+    assert world.log == ["torn-write 77", "start n2"]
+    world.log.clear()
     world.unfit_nodes, world.skipped = {}, "there is no file"
     reports = world.kind().start(fault("bit-flip", "n2"), ["n2"])
     assert reports == {"n2": Report(Certainty.SKIPPED, "there is no file")}
