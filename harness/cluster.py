@@ -22,10 +22,17 @@ from harness.host_files import keep_without_secrets
 from harness.hosts.host import HostAddress
 from harness.redact import MARK
 from harness.remote.agent_client import Agent
-from harness.remote.evidence import FEW_DESCRIPTORS, FULL_DISK, MEMORY_SQUEEZE
+from harness.remote.evidence import (
+    DAMAGED_DATA,
+    FAILING_DISK,
+    FEW_DESCRIPTORS,
+    FULL_DISK,
+    MEMORY_SQUEEZE,
+)
 from harness.remote.ssh import Remote
 from harness.store import CLOCK, write_json
 from harness.systems.administrated import Administrated
+from harness.systems.fault_model import CRASHES_ONLY, FaultModel
 from harness.systems.system import System
 
 HOME: Final = "/srv/splitbrain"
@@ -52,8 +59,11 @@ class Cluster:
         clock_faults: bool = False,
         disk_faults: bool = False,
         resource_faults: bool = False,
+        model: FaultModel = CRASHES_ONLY,
     ) -> None:
+        """`model` says what the system promises to survive, and how it refuses damaged data."""
         self.system = system
+        self.model = model
         self.nodes = tuple(host.name for host in hosts)
         self.addresses = {host.name: host.address for host in hosts}
         self._hosts = {host.name: host for host in hosts}
@@ -100,7 +110,7 @@ class Cluster:
         """Start the system on one node and return a sentence about it. Raises `HostError`."""
         with self._starting[node]:
             if node in self._absent:
-                return "has no data and is left alone until it is made anew"
+                return "has no data of use and is left alone until it is made anew"
             command = self.system.command(node, SYSTEM_HOME)
             started = self._agents[node].start(command, log=LOG, clock=self._clock_faults)
             return started.detail
@@ -108,6 +118,10 @@ class Cluster:
     def hold(self, node: str) -> AbstractContextManager[object]:
         """Keep everybody else from starting a node or making it anew meanwhile."""
         return self._starting[node]
+
+    def condemn(self, node: str) -> None:
+        """Let nobody start a node again, or strike it, before it was made anew."""
+        self._absent.add(node)
 
     def start_anew(self, node: str) -> str:
         """Stop the system on a node, wipe its data, make it anew to join, and start it.
@@ -129,13 +143,14 @@ class Cluster:
                 self._agents[node].undo_squeeze()
             folders = [f"{SYSTEM_HOME}/{name}" for name in self.system.data_folders()]
             remote.check(["rm", "-rf", *folders], timeout_s=_COMMAND_TIMEOUT_S)
+            self._agents[node].end_damage()
             for command in self.system.prepare_to_join(node, SYSTEM_HOME):
                 remote.check(command, timeout_s=_COMMAND_TIMEOUT_S)
             self._absent.discard(node)
             return self.start(node)
 
     def absent(self) -> frozenset[str]:
-        """Return the nodes that have no data at the moment: no fault can strike them."""
+        """Return the nodes that have no data of use at the moment: no fault can strike them."""
         return frozenset(self._absent)
 
     def settle(self) -> None:
@@ -178,19 +193,22 @@ class Cluster:
                     continue
                 if one.asked_by == MEMORY_SQUEEZE and killed:
                     continue  # by the kernel: we left it no memory
-                refused = one.asked_by in (FULL_DISK, FEW_DESCRIPTORS)
-                if refused and one.status in self._exits_on_full_disk():
-                    continue  # it is right to give up: we left it no room
+                if one.asked_by is not None and one.status in self._excused(one.asked_by):
+                    continue  # it is right to give up
                 if node in self._wiped and one.status in self._exits_without_data():
                     continue  # it is right to refuse: its data was taken away by us
                 surroundings = killed or one.status in self.system.environmental_exits
                 (misfortunes if surroundings else crashes).append(f"{node}: {one.detail}")
         return crashes, misfortunes
 
-    def _exits_on_full_disk(self) -> frozenset[int]:
-        """Return how the system may end while we leave it no room: some know more ways then."""
+    def _excused(self, why: str) -> frozenset[int]:
+        """Return how the system may end by what we did to its disk: some know more ways then."""
         usual = self.system.environmental_exits
-        return frozenset(getattr(self.system, "exits_on_full_disk", usual))
+        if why in (FULL_DISK, FEW_DESCRIPTORS):
+            return frozenset(getattr(self.system, "exits_on_full_disk", usual))
+        if why == FAILING_DISK:
+            return frozenset(getattr(self.system, "exits_on_failing_disk", usual))
+        return self.model.refuses_with if why == DAMAGED_DATA else frozenset()
 
     def _exits_without_data(self) -> frozenset[int]:
         system = self.system

@@ -29,6 +29,7 @@ from harness.experiment import Experiment, Findings
 from harness.host_files import scan_logs
 from harness.hosts.choose import check_hosts, hosts_for
 from harness.judge import judge
+from harness.nemesis.beyond import inside
 from harness.nemesis.plan import Plan
 from harness.nemesis.swarm import drawn
 from harness.outcome import Outcome
@@ -67,11 +68,12 @@ def run(spec: Spec, *, progress: Progress | None = None, plan: Plan | None = Non
     `HarnessError` when not even the run's folder can be made; all else is in the result.
     """
     if spec.nemesis == (ALL,):
-        possible = possible_faults(kind_of(spec.system), spec.nodes)
-        spec = replace(spec, nemesis=drawn(spec.seed, possible))
+        tested = kind_of(spec.system)
+        survived = inside(tested.model, possible_faults(tested, spec.nodes), spec.nodes)
+        spec = replace(spec, nemesis=drawn(spec.seed, survived))
     workload, kind = _preflight(spec)
     folder = store.create(spec)
-    findings = Findings()
+    findings = Findings(model=kind.model)
     with (
         _log_to(folder / store.LOG),
         Interrupts(findings) as interrupts,
@@ -156,6 +158,7 @@ def _perform(
                 clock_faults="clock" in spec.nemesis,
                 disk_faults="disk" in spec.nemesis,
                 resource_faults="resource" in spec.nemesis,
+                model=kind.model,
             )
         )
         cluster.install()

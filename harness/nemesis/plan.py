@@ -53,25 +53,46 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "slow",
         "power-loss-minority",
         "power-loss-one",
+        "failing",
     ),
     "resource": ("cpu", "memory", "descriptors"),
     "member": ("remove-leader", "replace-one", "remove-one", "replace-leader"),
     "transfer": ("to-another", "there-and-back"),
     "snapshot": ("on-leader", "on-all", "on-one"),
+    "damage": ("torn-write", "bit-flip", "truncate"),
+    "amnesia": ("cut-one", "cut-majority"),
 }
 
 # Kinds that the system itself has to carry out: it may well refuse while it has no quorum, so that
 # one of them may be impossible without anything being wrong.
 ADMINISTRATIVE: Final = ("member", "transfer", "snapshot")
 
+# Kinds that damage a node's data, so that it has to be made anew.
+DAMAGING: Final = ("damage", "amnesia")
+
 _VERSION: Final = 1
 
-# Variants for which many hosts lack the means: where they were skipped, the others count.
-OPTIONAL: Final = (("disk", "slow"), ("resource", "cpu"), ("resource", "memory"))
+# Variants for which many hosts lack the means, or that pass over a node which is no voter just then
+# or not made anew yet: where they were skipped, the others count.
+OPTIONAL: Final = (
+    ("disk", "slow"),
+    ("resource", "cpu"),
+    ("resource", "memory"),
+    ("damage", "torn-write"),
+    ("damage", "bit-flip"),
+    ("damage", "truncate"),
+    ("amnesia", "cut-one"),
+    ("amnesia", "cut-majority"),
+)
 
 # Variants that take from a system what it cannot do without: what it says of that, and how it ends
 # for it, is explained.
-TAKING: Final = (("disk", "full"), ("resource", "memory"), ("resource", "descriptors"))
+TAKING: Final = (
+    ("disk", "full"),
+    ("disk", "failing"),
+    ("resource", "memory"),
+    ("resource", "descriptors"),
+)
 
 # The most that a kind's first interval is shifted, in intervals: never a whole one, so that a run
 # of n intervals has at least n - 1 faults of each kind.
@@ -226,6 +247,8 @@ def _fault(
         targets = (LEADER,)
     else:
         targets = (fallback[0],)
+    if kind in DAMAGING:
+        parameters = {"draw": random.getrandbits(32)}  # which file, where, how much
     return Fault(
         id=0,
         kind=kind,

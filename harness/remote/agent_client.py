@@ -23,9 +23,11 @@ from harness.remote.archive import agent_archive
 from harness.remote.evidence import (
     Clocks,
     ClockState,
+    Damaged,
     Dropped,
     Ended,
     Exit,
+    FailingDisk,
     FewDescriptors,
     FullDisk,
     Healed,
@@ -225,9 +227,26 @@ class Agent:
         answer = self._ask("slow_disk", wait_s=2 * _REQUEST_TIMEOUT_S)
         return skipped_of(answer) or SlowDisk(**_fields_of(SlowDisk, answer))
 
+    def fail_disk(self) -> FailingDisk | Skipped:
+        """Refuse every write and fsync, and lose what was not fsynced."""
+        answer = self._ask("fail_disk")
+        return skipped_of(answer) or FailingDisk(**_fields_of(FailingDisk, answer))
+
     def undo_disk(self) -> None:
-        """Give the volume its room and its speed back. Nothing to undo is no error."""
-        self._ask("undo_disk")
+        """Give the volume its room, its speed and its life back. Nothing to undo is no error."""
+        self._ask("undo_disk", wait_s=2 * _REQUEST_TIMEOUT_S)
+
+    def damage(
+        self, how: str, root: str, *, logs: Sequence[str], states: Sequence[str], draw: int
+    ) -> Damaged | Skipped:
+        """SIGKILL the system and damage a file of its data; it stays down."""
+        wanted = {"how": how, "root": root, "logs": list(logs), "states": list(states)}
+        answer = self._ask("damage", {**wanted, "draw": draw}, wait_s=2 * _REQUEST_TIMEOUT_S)
+        return skipped_of(answer) or Damaged(**_fields_of(Damaged, answer))
+
+    def end_damage(self) -> None:
+        """Say that the damaged data are gone: from here on the system must not end because of them."""
+        self._ask("end_damage")
 
     def make_group(self) -> None:
         """Make the control group that the system is to live in; before it is started."""

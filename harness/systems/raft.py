@@ -28,6 +28,7 @@ from harness.log_scan import STANDARD, Pattern
 from harness.spec import READS, Spec
 from harness.systems import raft_admin
 from harness.systems.administrated import Members, Reply
+from harness.systems.fault_model import FaultModel, Loss, Share
 from harness.systems.kind import SystemKind
 from harness.systems.one_post import CONNECT_S_MAX, code_of
 from harness.systems.raft_client import RaftClient
@@ -43,6 +44,15 @@ OFFERS: Final = frozenset(WORDS)
 
 PEER_PORT: Final = 7000
 CLIENT_PORT: Final = 7001
+
+# What Raft survives, and how the node keeps its data (node/PROTOCOL.md). A node that finds its data
+# damaged ends with 3. That the newest of its log is gone, nobody can see who has nothing but the log.
+MODEL: Final = FaultModel(
+    survives={Loss.UNSYNCED: Share.ALL, Loss.TORN: Share.ALL, Loss.VISIBLE: Share.ONE},
+    logs=("data/wal-" + "[0-9a-f]" * 16,),
+    states=("data/identity", "data/snapshot-" + "[0-9a-f]" * 16),
+    refuses_with=frozenset({3}),
+)
 
 # A run writes some thousands of entries: few enough that snapshots are taken and sent in each.
 SNAPSHOT_ENTRIES: Final = 1000
@@ -308,5 +318,6 @@ KIND: Final = SystemKind(
     reads=READS,
     cannot={},
     log_patterns=(*STANDARD, _UNEXPECTED),
+    model=MODEL,
     check=_check,
 )

@@ -102,11 +102,11 @@ def test_members_go_and_come_back_as_new_nodes_leaders_move_and_snapshots_are_ta
         assert f'"kind":"{kind}"' in page, "a band of the timeline"
 
 
-def test_power_losses_and_full_and_slow_disks_are_seen_and_survived(tmp_path: Path) -> None:
+def test_power_losses_and_full_slow_and_failing_disks_are_seen_and_survived(tmp_path: Path) -> None:
     spec = Spec(
         nemesis=("partition", "disk"),
         nodes=3,
-        time_limit=21,
+        time_limit=24,
         nemesis_interval=3,
         seed=1,
         lab=LAB,

@@ -58,7 +58,7 @@ def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
         ("squeeze", lambda: undo_squeeze(group, descriptors)),
     ]
     if leave_running:
-        steps.append(("disk", lambda: undo_disk(volume, throttle)))
+        steps.append(("disk", lambda: undo_disk(volume, throttle, system)))
     else:
         steps += [("system", end_system), ("volume", volume.remove), ("group", group.remove)]
     problems: dict[str, str] = {}

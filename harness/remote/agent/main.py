@@ -31,6 +31,7 @@ from typing import Any
 
 from . import watchdog
 from .clock import Clock, ClockError, clean_shared_memory, find_library
+from .damage import Damage, DamageError
 from .disk import Disk
 from .files import json_text, process_stat
 from .group import Group, GroupError
@@ -66,6 +67,7 @@ _EXPECTED = (
     VolumeError,
     ThrottleError,
     GroupError,
+    DamageError,
 )
 
 
@@ -84,6 +86,7 @@ class Agent:
         group = Group(notes)
         self._system.prepare_process = group.join
         self._squeeze = Squeeze(group, notes, self._system)
+        self._damage = Damage(self._system)
         self._clock_problem = "the system was not started with a movable clock"
         self._protected = [canonical_address(address) for address in protected]
         self._cut = Cut(protected=protected)
@@ -115,6 +118,7 @@ class Agent:
             "cut_power": self._if_volume(lambda: self._ended(self._disk.cut_power())),
             "fill_disk": self._if_volume(self._disk.fill),
             "slow_disk": self._if_volume(self._disk.slow),
+            "fail_disk": self._if_volume(self._disk.fail),
             "undo_disk": self._if_volume(self._disk.undo),
             "make_group": lambda _: self._squeeze.make(_own_address()),
             "squeeze_cpu": lambda request: self._squeeze.cpu(_number(request, "percent")),
@@ -125,6 +129,8 @@ class Agent:
                 _number(request, "keep_percent")
             ),
             "undo_squeeze": lambda _: self._squeeze.undo(),
+            "damage": self._do_damage,
+            "end_damage": lambda _: self._damage.end(),
             "heal": lambda _: self.heal(leave_running=True),
         }
 
@@ -235,6 +241,15 @@ class Agent:
 
     def _if_volume(self, act: Callable[[], Answer]) -> Handler:
         return lambda _: {"skipped": self._disk.problem} if self._disk.problem else act()
+
+    def _do_damage(self, request: Request) -> Answer:
+        return self._damage.do(
+            _string(request, "how"),
+            Path(_string(request, "root")),
+            logs=_strings(request, "logs"),
+            states=_strings(request, "states"),
+            draw=int(_number(request, "draw")),
+        )
 
     def _clock_bump(self, request: Request) -> Answer:
         if self._clock_problem:

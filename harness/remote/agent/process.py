@@ -109,7 +109,7 @@ class System:
         self._signal_all(signal.SIGCONT)
         self._asked_by = "stop"
         self._signal_all(signal.SIGTERM)
-        gone = _wait(lambda: not self.members(), min(timeout_s, STOP_TIMEOUT_S_MAX))
+        gone = wait_until(lambda: not self.members(), min(timeout_s, STOP_TIMEOUT_S_MAX))
         evidence = self._end("stop", signal.SIGKILL)
         return {**evidence, "killed": not gone}
 
@@ -118,13 +118,13 @@ class System:
         if not self.members():
             raise ProcessError("the system is not running, so it cannot be paused")
         self._signal_all(signal.SIGSTOP)
-        paused = _wait(lambda: self._all_threads(_STOPPED_STATES), STATE_TIMEOUT_S)
+        paused = wait_until(lambda: self._all_threads(_STOPPED_STATES), STATE_TIMEOUT_S)
         return {"paused": paused, "threads": self._threads()}
 
     def resume(self) -> dict[str, Any]:
         """SIGCONT; evidence is that no thread is in state T. Not paused, or gone, is no error."""
         self._signal_all(signal.SIGCONT)
-        resumed = _wait(
+        resumed = wait_until(
             lambda: not any(state in _STOPPED_STATES for state in self._states()), STATE_TIMEOUT_S
         )
         return {"resumed": resumed, "threads": self._threads()}
@@ -224,7 +224,8 @@ class System:
             write_atomically(self._exit_path, json_text(record))
 
 
-def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Look until something is so; False if it is not in time."""
     deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
     while not condition():
         if time.monotonic_ns() > deadline_ns:
