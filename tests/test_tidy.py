@@ -81,11 +81,13 @@ PURE = (
     "workloads/*.py",
     "workloads/checks/*.py",
     "workloads/generators/*.py",
+    "reports/columns.py",
     "reports/lines.py",
     "reports/listing.py",
     "reports/trends.py",
     "harness/log_scan.py",
     "harness/outcome.py",
+    "harness/outcome_words.py",
     "harness/redact.py",
     "harness/sweep_plan.py",
     "harness/sweep_text.py",
@@ -99,6 +101,7 @@ PURE = (
     "harness/nemesis/beyond.py",
     "harness/nemesis/grudges.py",
     "harness/nemesis/swarm.py",
+    "harness/nemesis/words.py",
     "harness/sim/[a-z]*.py",
 )
 EFFECTS = {
