@@ -43,9 +43,11 @@ OUTCOMES: Final[Mapping[str, Told]] = {
     ),
     Outcome.INCONCLUSIVE: Told(
         EXIT_CODES[Outcome.INCONCLUSIVE],
-        "the checker's budget was spent before it could decide, or there was nothing to check",
+        "the checker's budget was spent before it could decide, or there was nothing to check; or "
+        "something is wrong, but after a fault that the system never promised to survive",
         "check again from the folder, with more: `splitbrain check RUN --budget-s 600 "
-        "--memory-mb 8192`; or test with more keys, or a lower rate",
+        "--memory-mb 8192`; or test with more keys, or a lower rate; or without the fault that the "
+        "first reason names",
     ),
     Outcome.VACUOUS: Told(
         EXIT_CODES[Outcome.VACUOUS],
