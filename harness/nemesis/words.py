@@ -18,6 +18,7 @@ KINDS: Final[Mapping[str, str]] = {
     "pause": "processes stop for a while and go on, as in a long garbage collection",
     "clock": "the wall clocks of half of the nodes or more go wrong",
     "disk": "power fails, disks are full, slow, or refuse",
+    "resource": "a node is left little processor time, memory or open files",
     "member": "a voter is removed, and comes back later without its data",
     "transfer": "leadership is handed on",
     "snapshot": "snapshots are taken at once",
@@ -66,6 +67,11 @@ VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {
         "power-loss-minority": "the power of as many nodes as a majority can do without fails",
         "power-loss-one": "one node's power fails",
         "failing": "one node's disk refuses every write, fsync and read",
+    },
+    "resource": {
+        "cpu": "one node, or the leader, gets 1 to 10 % of one CPU",
+        "memory": "one node, or the leader, gets hardly more memory than it cannot give back",
+        "descriptors": "one node, or the leader, can open no new file and take no new connection",
     },
     "member": {
         "remove-leader": "the leader is removed, runs on outside, and is brought back at the end",
