@@ -26,7 +26,17 @@ from workloads.catalogue import WORKLOADS
 
 SYSTEMS = ("raft", "etcd")
 READS = ("linear", "lease", "stale")
-FAULTS = ("partition", "kill", "pause", "clock", "disk", "member", "transfer", "snapshot")
+FAULTS = (
+    "partition",
+    "kill",
+    "pause",
+    "clock",
+    "disk",
+    "network",
+    "member",
+    "transfer",
+    "snapshot",
+)
 ALL = "all"
 # Of the nodes one may be removed, and then a majority must be left that can lose one more.
 NODES_MIN_TO_REMOVE = 4

@@ -95,6 +95,9 @@ PURE = (
     "harness/nemesis/plan.py",
     "harness/nemesis/grudges.py",
     "harness/nemesis/swarm.py",
+    "harness/nemesis/traffic.py",
+    "harness/remote/agent/effect.py",
+    "harness/remote/traffic.py",
     "harness/sim/[a-z]*.py",
 )
 EFFECTS = {

@@ -16,7 +16,7 @@ from harness.systems import possible_faults
 
 SECOND = 1_000_000_000
 NODES = ("n1", "n2", "n3", "n4", "n5")
-KINDS = ("partition", "kill", "pause", "clock", "disk", "member", "transfer", "snapshot")
+KINDS = ("partition", "kill", "pause", "clock", "disk", "network", "member", "transfer", "snapshot")
 
 clusters = st.integers(min_value=1, max_value=9).map(
     lambda count: tuple(f"n{number}" for number in range(1, count + 1))
