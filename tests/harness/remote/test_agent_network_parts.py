@@ -93,6 +93,7 @@ class Tools:
 def test_a_class_that_cannot_be_made_leaves_no_root_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = Tools("netem", '[{"kind":"htb","handle":"5b17:","root":true}]')
     monkeypatch.setattr(traffic_control, "run_tool", tools)
+    monkeypatch.setattr("shutil.which", lambda name: f"/sbin/{name}")
     with pytest.raises(traffic_control.ToolError, match="unknown"):
         traffic_control.install(["eth0"], netem_words(Effect("loss", percent=9)))
     assert tools.asked[-1] == "tc qdisc delete dev eth0 root handle 5b17:"
@@ -101,6 +102,10 @@ def test_a_class_that_cannot_be_made_leaves_no_root_behind(monkeypatch: pytest.M
 def test_a_root_of_somebody_elses_is_not_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = Tools("none", '[{"kind":"htb","handle":"1:","root":true}]')
     monkeypatch.setattr(traffic_control, "run_tool", tools)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    traffic_control.remove(["eth0"])
+    assert tools.asked == []  # without tc there is nothing to be undone
+    monkeypatch.setattr("shutil.which", lambda name: f"/sbin/{name}")
     traffic_control.remove(["eth0"])
     assert len(tools.asked) == 1
     assert "delete" not in tools.asked[0]
