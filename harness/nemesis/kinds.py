@@ -19,6 +19,7 @@ from harness.nemesis.network import Network
 from harness.nemesis.partition import Partition
 from harness.nemesis.plan import Fault
 from harness.nemesis.process import Kill, Pause
+from harness.nemesis.resource import Resource
 from harness.remote.agent_client import Agent
 from harness.remote.evidence import ClockState, Skipped
 from harness.systems.system import Status, System
@@ -39,6 +40,7 @@ def make_kinds(crew: Crew, system: System) -> Mapping[str, FaultKind]:
         "clock": Clock(crew, system),
         "disk": Disk(crew),
         "network": Network(crew),
+        "resource": Resource(crew),
     }
 
 

@@ -53,7 +53,9 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "slow",
         "power-loss-minority",
         "power-loss-one",
+        "failing",
     ),
+    "resource": ("cpu", "memory", "descriptors"),
     "network": (
         "latency",
         "jitter",
@@ -66,16 +68,41 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
     "member": ("remove-leader", "replace-one", "remove-one", "replace-leader"),
     "transfer": ("to-another", "there-and-back"),
     "snapshot": ("on-leader", "on-all", "on-one"),
+    "damage": ("torn-write", "bit-flip", "truncate"),
+    "amnesia": ("cut-one", "cut-majority"),
 }
 
 # Kinds that the system itself has to carry out: it may well refuse while it has no quorum, so that
 # one of them may be impossible without anything being wrong.
 ADMINISTRATIVE: Final = ("member", "transfer", "snapshot")
 
+# Kinds that damage a node's data, so that it has to be made anew.
+DAMAGING: Final = ("damage", "amnesia")
+
 _VERSION: Final = 1
 
-# Variants for which many hosts lack the means: where they were skipped, the others count.
-OPTIONAL: Final = (("disk", "slow"), *(("network", name) for name in VARIANTS["network"]))
+# Variants for which many hosts lack the means, or that pass over a node which is no voter just then
+# or not made anew yet: where they were skipped, the others count.
+OPTIONAL: Final = (
+    ("disk", "slow"),
+    ("resource", "cpu"),
+    ("resource", "memory"),
+    *(("network", name) for name in VARIANTS["network"]),
+    ("damage", "torn-write"),
+    ("damage", "bit-flip"),
+    ("damage", "truncate"),
+    ("amnesia", "cut-one"),
+    ("amnesia", "cut-majority"),
+)
+
+# Variants that take from a system what it cannot do without: what it says of that, and how it ends
+# for it, is explained.
+TAKING: Final = (
+    ("disk", "full"),
+    ("disk", "failing"),
+    ("resource", "memory"),
+    ("resource", "descriptors"),
+)
 
 # The most that a kind's first interval is shifted, in intervals: never a whole one, so that a run
 # of n intervals has at least n - 1 faults of each kind.
@@ -207,6 +234,9 @@ def _fault(
     elif kind == "network":
         targets = tuple(fallback[: random.randint(1, len(nodes))])
         parameters = _network_parameters(name, random)
+    elif kind == "resource":
+        targets = (LEADER if random.random() < 0.5 else fallback[0],)
+        parameters = _resource_parameters(name, random)
     elif name in ("on-all", "kill-all", "pause-all", "power-loss-all"):
         targets = tuple(nodes)
     elif name.endswith("minority"):
@@ -230,6 +260,8 @@ def _fault(
         targets = (LEADER,)
     else:
         targets = (fallback[0],)
+    if kind in DAMAGING:
+        parameters = {"draw": random.getrandbits(32)}  # which file, where, how much
     return Fault(
         id=0,
         kind=kind,
@@ -240,6 +272,15 @@ def _fault(
         fallback=tuple(fallback),
         parameters=parameters,
     )
+
+
+def _resource_parameters(name: str, random: Random) -> dict[str, Any]:
+    """Choose what is left to the system. See docs/nemesis.md, "Resources"."""
+    if name == "cpu":
+        return {"percent": random.choice((1, 2, 5, 10))}
+    if name == "memory":
+        return {"spare_kb": int(256 * 2 ** random.uniform(0, 5))}
+    return {"keep_percent": random.choice((50, 75, 100))}
 
 
 def _clock_parameters(name: str, random: Random, duration_ns: int) -> dict[str, Any]:

@@ -55,7 +55,8 @@ const view = {
 };
 
 /* Every kind of fault has a colour of its own name in base.css. */
-const KINDS = ["partition", "kill", "pause", "clock", "disk", "member", "transfer", "snapshot"];
+const KINDS = ["partition", "kill", "pause", "clock", "disk", "network", "resource",
+  "member", "transfer", "snapshot", "damage", "amnesia"];
 let palette = {};
 
 function readPalette() {

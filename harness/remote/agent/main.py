@@ -31,13 +31,16 @@ from typing import Any
 
 from . import echo, watchdog
 from .clock import Clock, ClockError, clean_shared_memory, find_library
+from .damage import Damage, DamageError
 from .disk import Disk
 from .effect import EffectError, read_effect
 from .files import json_text, process_stat
+from .group import Group, GroupError
 from .healing import clock_path, heal_host, notes_folder
 from .network import Cut, NetworkError, canonical_address, why_nft_does_not_work
 from .process import ProcessError, System
 from .shaping import Shaping
+from .squeeze import Squeeze
 from .throttle import Throttle, ThrottleError
 from .traffic_control import ToolError
 from .volume import Volume, VolumeError
@@ -68,6 +71,8 @@ _EXPECTED = (
     ThrottleError,
     EffectError,
     ToolError,
+    GroupError,
+    DamageError,
 )
 
 
@@ -84,6 +89,10 @@ class Agent:
         self._clock = Clock(clock_path(home), find_library())
         notes = notes_folder(home)
         self._disk = Disk(Volume(home, notes), Throttle(notes), self._system)
+        group = Group(notes)
+        self._system.prepare_process = group.join
+        self._squeeze = Squeeze(group, notes, self._system)
+        self._damage = Damage(self._system)
         self._clock_problem = "the system was not started with a movable clock"
         self._protected = [canonical_address(address) for address in protected]
         self._cut = Cut(protected=protected)
@@ -121,7 +130,19 @@ class Agent:
             "cut_power": self._if_volume(lambda: self._ended(self._disk.cut_power())),
             "fill_disk": self._if_volume(self._disk.fill),
             "slow_disk": self._if_volume(self._disk.slow),
+            "fail_disk": self._if_volume(self._disk.fail),
             "undo_disk": self._if_volume(self._disk.undo),
+            "make_group": lambda _: self._squeeze.make(_own_address()),
+            "squeeze_cpu": lambda request: self._squeeze.cpu(_number(request, "percent")),
+            "cpu_squeezed": lambda _: self._squeeze.cpu_seen(),
+            "squeeze_memory": lambda request: self._squeeze.memory(_number(request, "spare_kb")),
+            "memory_squeezed": lambda _: self._squeeze.memory_seen(),
+            "limit_descriptors": lambda request: self._squeeze.descriptors(
+                _number(request, "keep_percent")
+            ),
+            "undo_squeeze": lambda _: self._squeeze.undo(),
+            "damage": self._do_damage,
+            "end_damage": lambda _: self._damage.end(),
             "heal": lambda _: self.heal(leave_running=True),
         }
 
@@ -169,6 +190,8 @@ class Agent:
             if leave_running:
                 with contextlib.suppress(Exception):  # it is tried once more, and then reported
                     self._disk.undo()
+                with contextlib.suppress(Exception):
+                    self._squeeze.undo()
             return {**heal_host(self._home, leave_running=leave_running), "dropped": dropped}
 
     def keep_time(self, ended: threading.Event) -> None:
@@ -242,6 +265,15 @@ class Agent:
     def _if_volume(self, act: Callable[[], Answer]) -> Handler:
         return lambda _: {"skipped": self._disk.problem} if self._disk.problem else act()
 
+    def _do_damage(self, request: Request) -> Answer:
+        return self._damage.do(
+            _string(request, "how"),
+            Path(_string(request, "root")),
+            logs=_strings(request, "logs"),
+            states=_strings(request, "states"),
+            draw=int(_number(request, "draw")),
+        )
+
     def _clock_bump(self, request: Request) -> Answer:
         if self._clock_problem:
             return {"skipped": self._clock_problem}
@@ -266,6 +298,12 @@ class Agent:
 def _echo(request: Request) -> Answer:
     count, size = int(_number(request, "count")), int(_number(request, "size"))
     return echo.look(_strings(request, "to"), count=count, size=size)
+
+
+def _own_address() -> str:
+    """Return the address at which the harness reached this host: no two hosts of a machine share it."""
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    return (words[2] if len(words) > 2 else platform.node()).replace(":", "-")
 
 
 def _clocks() -> Answer:
