@@ -33,6 +33,7 @@ FAULTS = (
     "clock",
     "disk",
     "resource",
+    "network",
     "member",
     "transfer",
     "snapshot",

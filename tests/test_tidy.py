@@ -102,6 +102,9 @@ PURE = (
     "harness/nemesis/grudges.py",
     "harness/nemesis/swarm.py",
     "harness/nemesis/words.py",
+    "harness/nemesis/traffic.py",
+    "harness/remote/agent/effect.py",
+    "harness/remote/traffic.py",
     "harness/sim/[a-z]*.py",
 )
 EFFECTS = {

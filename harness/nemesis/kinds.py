@@ -15,6 +15,7 @@ from typing import Final
 
 from harness.nemesis.disk import Disk
 from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
+from harness.nemesis.network import Network
 from harness.nemesis.partition import Partition
 from harness.nemesis.plan import Fault
 from harness.nemesis.process import Kill, Pause
@@ -38,6 +39,7 @@ def make_kinds(crew: Crew, system: System) -> Mapping[str, FaultKind]:
         "pause": Pause(crew),
         "clock": Clock(crew, system),
         "disk": Disk(crew),
+        "network": Network(crew),
         "resource": Resource(crew),
     }
 

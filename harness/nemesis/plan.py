@@ -56,6 +56,15 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "failing",
     ),
     "resource": ("cpu", "memory", "descriptors"),
+    "network": (
+        "latency",
+        "jitter",
+        "loss",
+        "duplication",
+        "reordering",
+        "corruption",
+        "bandwidth",
+    ),
     "member": ("remove-leader", "replace-one", "remove-one", "replace-leader"),
     "transfer": ("to-another", "there-and-back"),
     "snapshot": ("on-leader", "on-all", "on-one"),
@@ -78,6 +87,7 @@ OPTIONAL: Final = (
     ("disk", "slow"),
     ("resource", "cpu"),
     ("resource", "memory"),
+    *(("network", name) for name in VARIANTS["network"]),
     ("damage", "torn-write"),
     ("damage", "bit-flip"),
     ("damage", "truncate"),
@@ -221,6 +231,9 @@ def _fault(
     if kind == "clock":
         targets = tuple(fallback[: random.randint((len(nodes) + 1) // 2, len(nodes))])
         parameters = _clock_parameters(name, random, (stop_ns - start_ns))
+    elif kind == "network":
+        targets = tuple(fallback[: random.randint(1, len(nodes))])
+        parameters = _network_parameters(name, random)
     elif kind == "resource":
         targets = (LEADER if random.random() < 0.5 else fallback[0],)
         parameters = _resource_parameters(name, random)
@@ -284,3 +297,20 @@ def _clock_parameters(name: str, random: Random, duration_ns: int) -> dict[str, 
             "duration_ms": duration_ns // 1_000_000,
         }
     return {"offset_ms": offset_ms}
+
+
+def _network_parameters(name: str, random: Random) -> dict[str, Any]:
+    """Choose how bad a network gets: up to what keeps leaders from leading, but not for good."""
+    delay_ms = int(20 * 2 ** random.uniform(0, 3.3))
+    jitter_ms = int(delay_ms * random.uniform(0.5, 1))
+    percent = int(10 * 2 ** random.uniform(0, 2))
+    kbit_s = int(128 * 2 ** random.uniform(0, 3))
+    return {
+        "latency": {"delay_ms": delay_ms},
+        "jitter": {"delay_ms": delay_ms, "jitter_ms": jitter_ms},
+        "loss": {"percent": percent},
+        "duplication": {"percent": percent},
+        "reordering": {"delay_ms": delay_ms, "percent": percent},
+        "corruption": {"percent": percent},
+        "bandwidth": {"kbit_s": kbit_s},
+    }[name]

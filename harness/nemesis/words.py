@@ -19,6 +19,7 @@ KINDS: Final[Mapping[str, str]] = {
     "clock": "the wall clocks of half of the nodes or more go wrong",
     "disk": "power fails, disks are full, slow, or refuse",
     "resource": "a node is left little processor time, memory or open files",
+    "network": "what some nodes send to the others comes late, not at all, twice, or changed",
     "member": "a voter is removed, and comes back later without its data",
     "transfer": "leadership is handed on",
     "snapshot": "snapshots are taken at once",
@@ -72,6 +73,15 @@ VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {
         "cpu": "one node, or the leader, gets 1 to 10 % of one CPU",
         "memory": "one node, or the leader, gets hardly more memory than it cannot give back",
         "descriptors": "one node, or the leader, can open no new file and take no new connection",
+    },
+    "network": {
+        "latency": "what some nodes send to the others comes later",
+        "jitter": "what they send comes later, now more and now less",
+        "loss": "some of the packets that they send are lost",
+        "duplication": "some of their packets come twice",
+        "reordering": "some of their packets come after later ones",
+        "corruption": "a bit of some of their packets is flipped, so that the checksum is wrong",
+        "bandwidth": "they send over a slow link",
     },
     "member": {
         "remove-leader": "the leader is removed, runs on outside, and is brought back at the end",

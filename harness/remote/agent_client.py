@@ -46,6 +46,7 @@ from harness.remote.evidence import (
     skipped_of,
 )
 from harness.remote.ssh import Remote
+from harness.remote.traffic import Echo, Shaped, shaped_of
 
 if TYPE_CHECKING:
     import paramiko
@@ -123,6 +124,31 @@ class Agent:
     def network_evidence(self) -> Dropped:
         """Return what the present cut has dropped so far."""
         return dropped_of(self._ask("network_evidence"))
+
+    def shape(self, peers: Sequence[str], effect: Mapping[str, Any]) -> Shaped | Skipped:
+        """Hold back, lose, double or corrupt what is sent to these; replaces an earlier such fault.
+
+        The effect has a `name` and the sizes that go with it (`agent/effect.py`).
+        """
+        answer = self._ask("shape", {"to": list(peers), "effect": dict(effect)})
+        return skipped_of(answer) or shaped_of(answer)
+
+    def unshape(self) -> Shaped:
+        """Let packets pass and return what was counted in all. Nothing in force is no error."""
+        return shaped_of(self._ask("unshape"))
+
+    def shaping_evidence(self) -> Shaped:
+        """Return what the present fault has counted so far."""
+        return shaped_of(self._ask("shaping_evidence"))
+
+    def echo(self, peers: Sequence[str], *, count: int, size: int) -> Echo:
+        """Send echoes from this host to some others, and return what came back."""
+        answer = self._ask("echo", {"to": list(peers), "count": count, "size": size})
+        return Echo(**_fields_of(Echo, answer))
+
+    def checksum_errors(self) -> int:
+        """Return how many packets have arrived at this host with a wrong checksum."""
+        return int(self._ask("checksum_errors")["errors"])
 
     def start(
         self,

@@ -115,6 +115,9 @@ class FakeAgent:
     def undo_squeeze(self) -> None:
         self.log.append("undo")
 
+    def end_damage(self) -> None:
+        pass
+
     def stop(self, *, timeout_s: float) -> SimpleNamespace:
         self.log.append("stop")
         return SimpleNamespace(gone=True)

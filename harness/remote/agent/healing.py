@@ -19,6 +19,7 @@ from .files import write_atomically
 from .group import Group
 from .network import heal_network
 from .process import System
+from .shaping import undo_shaping
 from .squeeze import undo_squeeze
 from .throttle import Throttle
 from .volume import Volume
@@ -52,6 +53,7 @@ def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
 
     steps: list[tuple[str, Callable[[], object]]] = [
         ("network", heal_network if shutil.which("nft") else lambda: None),
+        ("traffic", lambda: undo_shaping(notes_folder(home))),
         ("clock", lambda: reset_clock(home)),
         ("resume", system.resume),
         ("throttle", throttle.lift),

@@ -29,17 +29,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import watchdog
+from . import echo, watchdog
 from .clock import Clock, ClockError, clean_shared_memory, find_library
 from .damage import Damage, DamageError
 from .disk import Disk
+from .effect import EffectError, read_effect
 from .files import json_text, process_stat
 from .group import Group, GroupError
 from .healing import clock_path, heal_host, notes_folder
 from .network import Cut, NetworkError, canonical_address, why_nft_does_not_work
 from .process import ProcessError, System
+from .shaping import Shaping
 from .squeeze import Squeeze
 from .throttle import Throttle, ThrottleError
+from .traffic_control import ToolError
 from .volume import Volume, VolumeError
 
 PROTOCOL = 1
@@ -66,6 +69,8 @@ _EXPECTED = (
     ProcessError,
     VolumeError,
     ThrottleError,
+    EffectError,
+    ToolError,
     GroupError,
     DamageError,
 )
@@ -77,7 +82,8 @@ class Agent:
     def __init__(self, home: Path, *, lease_s: float, pipe: int, protected: list[str]) -> None:
         """`pipe` leads to the watchdog; `protected` are addresses that are never cut."""
         self._home, self._pipe = home, pipe
-        # Guards system and clock; the cut has a lock of its own, so that renewing it never waits.
+        # Guards system and clock; what is done to the network has locks of its own, so that renewing
+        # it never waits.
         self._lock = threading.RLock()
         self._system = System(notes_folder(home))
         self._clock = Clock(clock_path(home), find_library())
@@ -90,6 +96,7 @@ class Agent:
         self._clock_problem = "the system was not started with a movable clock"
         self._protected = [canonical_address(address) for address in protected]
         self._cut = Cut(protected=protected)
+        self._shaping = Shaping(notes, protected=protected)
         self._nft_problem = why_nft_does_not_work()
         self._lease_s, self._lease_ends_ns = lease_s, 0
         self.renew(lease_s)
@@ -100,6 +107,11 @@ class Agent:
             "cut": self._do_cut,
             "heal_network": lambda _: self._cut.heal() if not self._nft_problem else _NO_PACKETS,
             "network_evidence": lambda _: self._cut.evidence(),
+            "shape": self._shape,
+            "unshape": lambda _: self._shaping.undo(),
+            "shaping_evidence": lambda _: self._shaping.evidence(),
+            "echo": _echo,
+            "checksum_errors": lambda _: {"errors": echo.checksum_errors()},
         }
         self._in_turn: dict[str, Handler] = {
             "start": self._start,
@@ -169,6 +181,10 @@ class Agent:
         dropped: dict[str, int] = {}
         with contextlib.suppress(NetworkError):
             dropped = self._cut.heal()["dropped"]
+        with contextlib.suppress(
+            NetworkError, ToolError
+        ):  # it is tried once more, and then reported
+            self._shaping.undo()
         with self._lock:
             self._clock.reset()
             if leave_running:
@@ -184,8 +200,9 @@ class Agent:
             if time.monotonic_ns() > self._lease_ends_ns:
                 ended.set()
                 return
-            with contextlib.suppress(NetworkError):
-                self._cut.renew(self._lease_s)
+            for fault in (self._cut, self._shaping):
+                with contextlib.suppress(NetworkError):
+                    fault.renew(self._lease_s)
 
     def _hello(self, _: Request) -> Answer:
         return {
@@ -207,6 +224,12 @@ class Agent:
             return {"skipped": self._nft_problem}
         self._cut.install(sources, timeout_s=self._lease_s)
         return {**self._cut.evidence(), "cut": sources}
+
+    def _shape(self, request: Request) -> Answer:
+        peers, effect = _strings(request, "to"), read_effect(request.get("effect"))
+        if self._nft_problem:
+            return {"skipped": self._nft_problem}
+        return self._shaping.install(peers, effect, timeout_s=self._lease_s)
 
     def _start(self, request: Request) -> Answer:
         argv, env = _strings(request, "argv"), request.get("env", {})
@@ -270,6 +293,11 @@ class Agent:
         if self._clock_problem:
             return {"skipped": self._clock_problem}
         return self._clock.run_at(_number(request, "rate"))
+
+
+def _echo(request: Request) -> Answer:
+    count, size = int(_number(request, "count")), int(_number(request, "size"))
+    return echo.look(_strings(request, "to"), count=count, size=size)
 
 
 def _own_address() -> str:
