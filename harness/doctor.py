@@ -192,7 +192,7 @@ def _netem() -> Finding:
     return Finding(
         name="netem",
         ok=not problem,
-        detail="delays can be made" if not problem else f"no delays and reordering ({problem})",
+        detail=f"other means take its place ({problem})" if problem else "delays can be made",
         remedy="sudo modprobe sch_netem (not every kernel has it)",
         required=False,
     )
