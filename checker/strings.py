@@ -55,7 +55,7 @@ def string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls 
     room = len(columns) + keys + 64
     while True:
         code, classes, states, edges, edge_stops, calls = string_states(
-            np.array(does, np.int32), columns.function, columns.type, columns.key, columns.input,
+            _numbers(does), columns.function, columns.type, columns.key, columns.input,
             columns.output, columns.start, columns.end, lengths, characters, keys,
             meaning.nil_read is NilRead.UNKNOWN, room, _CHARACTERS_MAX,
         )  # fmt: skip
@@ -81,18 +81,27 @@ def string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls 
     )
 
 
+@lru_cache(maxsize=64)
+def _numbers(does: tuple[int, ...]) -> Ints:
+    return np.array(does, np.int32)
+
+
 def _characters(columns: Columns, initial: str) -> tuple[Longs, Ints] | None:
     """Return each value's length, -1 for what is no string, and all characters; `None`: too many."""
-    decoded = [*columns.values.decoded, initial]
-    texts = [value if type(value) is str else "" for value in decoded]
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    if int(lengths.sum()) > _CHARACTERS_MAX:
+    texts = ["", *columns.values.decoded[1:], initial]
+    others: list[int] = [0]
+    try:
+        every = "\0".join(texts)
+    except TypeError:  # some are no strings
+        others += [at for at, value in enumerate(texts) if type(value) is not str]
+        for at in others:
+            texts[at] = ""
+        every = "\0".join(texts)
+    if len(every) > _CHARACTERS_MAX + len(texts):
         return None
-    every = "\0".join(texts).encode("utf-32-le", "surrogatepass") + bytes(4)
-    for at, value in enumerate(decoded):
-        if type(value) is not str:
-            lengths[at] = -1
-    return lengths, np.frombuffer(every, np.int32)
+    lengths = np.array(list(map(len, texts)), np.int64)
+    lengths[others] = -1
+    return lengths, np.frombuffer(every.encode("utf-32-le", "surrogatepass") + bytes(4), np.int32)
 
 
 def plain_string_calls(columns: Columns, model: Model, meaning: Meaning) -> FlatCalls | None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import shutil
 import sys
 
+import numpy as np
+
 from checker import kernel_cache as cache
 from checker.calls import Call
 from checker.models import model_named
@@ -38,7 +40,7 @@ def compile_all() -> None:
     from checker.core_search import is_refuted
     from checker.first_look import look
     from checker.history import Event, EventType, History
-    from checker.kernels import fronts
+    from checker.kernels import edn_lines, fronts
     from checker.meaning import Meaning
     from checker.portfolio import Race
     from checker.problem import problem_of
@@ -46,6 +48,7 @@ def compile_all() -> None:
     from checker.transactions.warm import compile_walks
 
     compile_walks()
+    edn_lines.read_lines(np.frombuffer(b"\n", np.uint8))
 
     model = model_named("cas-register")
     events = [

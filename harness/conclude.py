@@ -23,6 +23,7 @@ import numpy as np
 from checker.history import EventType, History, HistoryError
 from harness import store
 from harness.experiment import Findings
+from harness.nemesis.beyond import beyond_model
 from harness.nemesis.conductor import evidence_by_name
 from harness.outcome import (
     EXIT_CODES,
@@ -85,6 +86,7 @@ def _document(
         leader_changes=count_changes([one["leader"] for one in findings.leader_changes]),
         failures=findings.failures,
         interrupted=findings.interrupted,
+        beyond_model=beyond_model(findings.model, findings.records, spec.nodes),
     )
     outcome, reasons = decide(evidence)
     return {
@@ -104,6 +106,7 @@ def _document(
         "latency_ms": _latency_ms(history),
         "leader_changes": findings.leader_changes,
         "faults": [record.to_json() for record in findings.records],
+        "beyond_model": list(evidence.beyond_model),
         "recovery": _recovery(findings),
         "convergence": None if findings.convergence is None else asdict(findings.convergence),
         "failures": findings.failures,

@@ -28,6 +28,7 @@ from harness.cluster import Cluster
 from harness.errors import HarnessError
 from harness.interpreter import Interpreter
 from harness.journal import Journal
+from harness.log_scan import Scan
 from harness.nemesis.administration import make_administrative, unable
 from harness.nemesis.conductor import Conductor, FaultRecord
 from harness.nemesis.faults import Crew, FaultKind
@@ -36,8 +37,9 @@ from harness.nemesis.plan import Plan, make_plan
 from harness.nemesis.roster import Roster
 from harness.observer import Observer
 from harness.progress import Progress
-from harness.spec import Spec
+from harness.spec import REMOVING, Spec
 from harness.systems.administrated import Administrated
+from harness.systems.fault_model import CRASHES_ONLY, FaultModel
 from harness.systems.operator import Operator
 from harness.systems.system import Status
 from workloads.generator import Generator, Invocation, stagger, time_limit
@@ -82,6 +84,7 @@ class Convergence:
 class Findings:
     """What a run has learnt so far. Filled as it goes, so that an end at any time leaves it good."""
 
+    model: FaultModel = CRASHES_ONLY
     records: list[FaultRecord] = field(default_factory=list)
     leader_changes: list[dict[str, Any]] = field(default_factory=list)
     recovery: Recovery | None = None
@@ -89,6 +92,7 @@ class Findings:
     agreement: Agreement | None = None
     rates: dict[str, Any] | None = None
     crashes: list[str] = field(default_factory=list)
+    log_scans: list[Scan] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     interrupted: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -281,7 +285,8 @@ class Experiment:
 
     def _restore_members(self, timeout_s: float) -> str:
         """Bring back whoever the nemesis removed; return who is not back in time, and why."""
-        if self._roster is None or self._operator is None or "member" not in self._spec.nemesis:
+        changed = not set(REMOVING).isdisjoint(self._spec.nemesis)
+        if self._roster is None or self._operator is None or not changed:
             return ""
         self._operator.free()
         out = self._roster.restore(self._operator.deadline(timeout_s))

@@ -6,6 +6,8 @@ Rules of this file:
 - A pass has to be earned: valid checks, enough acknowledged operations, every kind of fault seen to
   work and none that provably never happened, and leader changes where faults struck leaders.
   Otherwise it is `vacuous`.
+- A system is judged by what it promised to survive. What is wrong after a fault beyond that is
+  reported as such, and is inconclusive: whether it would have come without that, nobody knows.
 - Pure: everything is decided from values.
 """
 
@@ -78,6 +80,7 @@ class Evidence:
     workload that did not succeed once.
     `failures` are messages of the harness, not of the system. `leader_faults` counts the faults
     that struck a leader, `leader_changes` the changes of leader seen after the first election.
+    `beyond_model` has a sentence for each fault that took more than the system promises to survive.
     """
 
     checks: Sequence[CheckSummary]
@@ -90,6 +93,7 @@ class Evidence:
     leader_changes: int
     failures: Sequence[str] = ()
     interrupted: bool = False
+    beyond_model: Sequence[str] = ()
 
 
 def count_changes(leaders: Sequence[str]) -> int:
@@ -100,12 +104,16 @@ def count_changes(leaders: Sequence[str]) -> int:
 def decide(evidence: Evidence) -> tuple[Outcome, list[str]]:
     """Return the outcome and the reasons for it, the most important first."""
     invalid = [check for check in evidence.checks if check.verdict is Verdict.INVALID]
-    if invalid:
+    beyond = list(evidence.beyond_model)
+    if invalid and not beyond:
         return Outcome.VIOLATION, [_sentence(check) for check in invalid]
     if evidence.interrupted:
         return Outcome.INTERRUPTED, ["interrupted before the end"]
     if evidence.failures:
         return Outcome.HARNESS_FAILURE, list(evidence.failures)
+    if invalid:
+        wrong = [f"no violation, since it was beyond: {_sentence(check)}" for check in invalid]
+        return Outcome.INCONCLUSIVE, [*beyond, *wrong]
     if merge(check.verdict for check in evidence.checks) is Verdict.UNKNOWN:
         unknown = [check for check in evidence.checks if check.verdict is Verdict.UNKNOWN]
         reasons = [_sentence(check) for check in unknown]
@@ -113,7 +121,7 @@ def decide(evidence: Evidence) -> tuple[Outcome, list[str]]:
     missing = _missing(evidence)
     if missing:
         return Outcome.VACUOUS, missing
-    return Outcome.PASS, [_sentence(check) for check in evidence.checks]
+    return Outcome.PASS, [*(_sentence(check) for check in evidence.checks), *beyond]
 
 
 def _sentence(check: CheckSummary) -> str:

@@ -197,7 +197,9 @@ def with_findings(
     if not outcome.is_file():
         return result
     try:
-        checks: list[dict[str, Any]] = json.loads(outcome.read_text(encoding="utf-8"))["checks"]
+        document = json.loads(outcome.read_text(encoding="utf-8"))
+        checks: list[dict[str, Any]] = document["checks"]
+        beyond = [str(sentence) for sentence in document.get("beyond_model", ())]
         others = [
             (Verdict(check["verdict"]), f"{check['name']}: {check['reason']} (found by the run)")
             for check in checks
@@ -209,6 +211,9 @@ def with_findings(
     if result.reason:
         reasons.insert(0, result.reason)
     verdict = merge([result.verdict, *(verdict for verdict, _ in others)])
+    if verdict is Verdict.INVALID and beyond:
+        # As in the run's outcome: nobody knows whether it would have come without those faults.
+        verdict, reasons = Verdict.UNKNOWN, [*beyond, *reasons]
     return replace(result, verdict=verdict, reason="; ".join(reasons) or None)
 
 

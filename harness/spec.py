@@ -26,10 +26,25 @@ from workloads.catalogue import WORKLOADS
 
 SYSTEMS = ("raft", "etcd")
 READS = ("linear", "lease", "stale")
-FAULTS = ("partition", "kill", "pause", "clock", "disk", "member", "transfer", "snapshot")
+FAULTS = (
+    "partition",
+    "kill",
+    "pause",
+    "clock",
+    "disk",
+    "resource",
+    "network",
+    "member",
+    "transfer",
+    "snapshot",
+    "damage",
+    "amnesia",
+)
 ALL = "all"
 # Of the nodes one may be removed, and then a majority must be left that can lose one more.
 NODES_MIN_TO_REMOVE = 4
+# Kinds of fault after which a node is removed and added again.
+REMOVING = ("member", "damage", "amnesia")
 
 _SEED_BOUND = 2**63
 
@@ -69,7 +84,11 @@ class Spec:
         "the system can have, another one with each seed",
         choices=FAULTS,
     )
-    hosts: str = _option("lab", "'lab' (SSH hosts on this machine) or an inventory file")
+    hosts: str = _option(
+        "lab",
+        "'lab' (SSH hosts on this machine), 'docker' or 'docker:BASE' (containers, made of that base "
+        "image) or an inventory file",
+    )
     nodes: int = _option(5, "how many nodes", low=1, high=31)
     concurrency: int = _option(10, "how many clients at a time", low=1, high=1000)
     rate: float = _option(200.0, "operations offered per second", low=0.1, high=100_000)
@@ -121,11 +140,12 @@ class Spec:
                 f"concurrency is {self.concurrency}, but must be at least nodes ({self.nodes}), "
                 "so that every node has a client"
             )
-        if "member" in self.nemesis and self.nodes < NODES_MIN_TO_REMOVE:
-            raise UsageError(
-                f"nodes is {self.nodes}, but the nemesis 'member' needs at least "
-                f"{NODES_MIN_TO_REMOVE}: it removes one of them and leaves three"
-            )
+        for kind in REMOVING:
+            if kind in self.nemesis and self.nodes < NODES_MIN_TO_REMOVE:
+                raise UsageError(
+                    f"nodes is {self.nodes}, but the nemesis {kind!r} needs at least "
+                    f"{NODES_MIN_TO_REMOVE}: it removes one of them and leaves three"
+                )
 
     @property
     def name(self) -> str:

@@ -6,11 +6,13 @@ Rules of this file:
 - Another incarnation may take a name that was added to the configuration after the known one was
   met: that one was removed (which was committed before the addition could begin), and this is new.
   So may one whose name the committed configuration does not have.
+- A node that knows no configuration yet (it is being added) lets everybody in and remembers nobody:
+  whether who it meets is the member of that name, or what was removed and is about to be replaced,
+  it cannot tell. It leads nobody and is in no quorum until it knows.
 """
 
 from collections.abc import Callable
 
-from node.core.membership import Configuration
 from node.core.raft import Raft
 from node.storage.files import Directory
 from node.storage.identity import forget_peer, known_peers, remember_peer
@@ -34,12 +36,10 @@ class Acquaintances:
         log = self._core.log
         configuration = log.configuration
         is_member = name in configuration.members
-        if configuration.voters:
-            self._settle(configuration)
+        if not configuration.voters:
+            return True
         # Removed and added again, a name is another member, and may be another node.
         key = f"{name}@{configuration.generations.get(name, 0)}" if is_member else name
-        if not configuration.voters:
-            key = f"{name}@?"
         known = self._known.get(key)
         if known == incarnation:
             return True
@@ -69,14 +69,3 @@ class Acquaintances:
         """An incarnation that a member of that name had; None if it had this one, or none did."""
         lives = [life for key, life in self._known.items() if key.startswith(f"{name}@")]
         return None if incarnation in lives or not lives else lives[-1]
-
-    def _settle(self, configuration: Configuration) -> None:
-        """Who was met before this node knew any configuration is the member of that name."""
-        for key in [key for key in self._known if key.endswith("@?")]:
-            name = key.removesuffix("@?")
-            settled = f"{name}@{configuration.generations.get(name, 0)}"
-            incarnation = self._known.pop(key)
-            if name in configuration.members and settled not in self._known:
-                remember_peer(self._directory, settled, incarnation)
-                self._known[settled] = incarnation
-            forget_peer(self._directory, key)

@@ -236,14 +236,17 @@ class Replica:
             self.requests.applied(entry.index, entry.term, result)
         self.requests.log_time.seen(self.state.time_ms, now_ns)
 
-    def _install(self, chunk: SnapshotChunk, state: StateMachine) -> None:
-        """A snapshot of the leader is durable here: it takes the place of the state."""
-        if self.core.install(chunk):
-            self.state = state
-            self._commit_to = max(self._commit_to, state.applied_index)
-            self.requests.log_time.seen(state.time_ms, self._clock_ns())
-            self.snapshots.installed(chunk.index)
+    def _install(self, chunk: SnapshotChunk, state: StateMachine) -> bool:
+        """A snapshot of the leader is durable here: it takes the place of the state, if the core
+        agrees."""
+        if not self.core.install(chunk):
+            return False
+        self.state = state
+        self._commit_to = max(self._commit_to, state.applied_index)
+        self.requests.log_time.seen(state.time_ms, self._clock_ns())
+        self.snapshots.installed(chunk.index)
         self._wake()
+        return True
 
     def _follow_configuration(self) -> None:
         """Let the network know who belongs to the cluster."""

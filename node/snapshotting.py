@@ -6,6 +6,7 @@ Rules of this file:
 - A snapshot that is being sent is sent to its end, though newer ones come: its reader stays open,
   and the entries behind it stay in the log.
 - What arrives is checked as a whole, made a state, and made durable, before the core hears of it.
+  From then on no older one is taken: the core is offered it until it has it, or has more.
 - Nothing here waits; the disk calls back.
 """
 
@@ -59,7 +60,7 @@ class Snapshots:
         disk: SnapshotDisk,
         entries_max: int,
         state: Callable[[], StateMachine],
-        install: Callable[[SnapshotChunk, StateMachine], None],
+        install: Callable[[SnapshotChunk, StateMachine], bool],
         event: Callable[[str], None],
         chunk_bytes: int = CHUNK_BYTES,
         image_bytes_max: int = IMAGE_BYTES_MAX,
@@ -78,14 +79,16 @@ class Snapshots:
         self._chunk_bytes = chunk_bytes
         self._saving = False
         self._adopting = False
+        self._adopted: tuple[SnapshotChunk, StateMachine] | None = None  # durable, not installed
         self._readers: dict[str, SnapshotReader] = {}
         self._receiver = SnapshotReceiver(image_bytes_max)
 
     # Taking.
 
     def consider(self) -> None:
-        """Take one if it is time."""
+        """Take one if it is time; offer the one that the core has not taken yet."""
         self._let_go()
+        self._offer()
         due = self._state().applied_index - self.index >= self._entries_max > 0
         if due and not self._saving and not self._adopting:
             self.take(lambda index: None)
@@ -98,9 +101,7 @@ class Snapshots:
             return False
         newest = self._disk.snapshot()
         if newest is not None and newest.meta.index > index:
-            return (
-                False  # one that was adopted, and that the core refused since the term had changed
-            )
+            return False  # one that was adopted, and that the core did not take
         self._saving = True
         configuration = self._core.log.configuration_at(index).to_text()
         meta = SnapshotMeta(index, state.applied_term, configuration, 0, 0)
@@ -156,7 +157,8 @@ class Snapshots:
 
     def receive(self, chunk: SnapshotChunk) -> None:
         """Keep a part of a snapshot; with the last one it is installed."""
-        if self._adopting or self._saving:
+        self._offer()
+        if self._adopting or self._saving or self._adopted is not None:
             return  # the leader sends it again
         meta = SnapshotMeta(
             chunk.index, chunk.snapshot_term, chunk.configuration, chunk.size, chunk.checksum
@@ -182,9 +184,17 @@ class Snapshots:
             if state is None or state.applied_index != chunk.index:
                 self._event(f"snapshot at {chunk.index} is none of this store")
                 return
-            self._install(chunk, state)
+            self._adopted = chunk, state
+            self._offer()
 
         self._disk.adopt(meta, image, adopted)
+
+    def _offer(self) -> None:
+        """Give the core the snapshot that is durable here, unless it is behind what is committed."""
+        if self._adopted is not None:
+            chunk, state = self._adopted
+            if chunk.index <= self._core.commit_index or self._install(chunk, state):
+                self._adopted = None
 
     def installed(self, index: int) -> None:
         """The core took the snapshot at `index`."""

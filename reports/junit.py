@@ -54,8 +54,10 @@ def render(run: Run) -> bytes:
         **run.spec,
     }
     suite = _suite(name, known)
+    # What is wrong after faults beyond what the system promises to survive is no failure of its.
+    wrong = "error" if run.outcome.get("beyond_model") else "failure"
     for check in objects(run.outcome.get("checks")):
-        _check(suite, name, check)
+        _check(suite, name, check, wrong)
     _outcome(suite, name, run)
     _close(suite, run.duration_ns / 1e9, run.outcome.get("started_at"))
     return _document([suite], name)
@@ -80,7 +82,7 @@ def render_sweep(sweep: Mapping[str, Any]) -> bytes:
     return _document(suites.values(), str(sweep.get("name")))
 
 
-def _check(suite: ElementTree.Element, name: str, check: Mapping[str, Any]) -> None:
+def _check(suite: ElementTree.Element, name: str, check: Mapping[str, Any], wrong: str) -> None:
     case = _case(suite, name, str(check.get("name", "check")), check.get("seconds"))
     verdict = str(check.get("verdict"))
     if verdict == "valid":
@@ -88,7 +90,7 @@ def _check(suite: ElementTree.Element, name: str, check: Mapping[str, Any]) -> N
     counterexample = check.get("counterexample")
     summary = counterexample.get("summary") if isinstance(counterexample, Mapping) else None
     message = str(summary or check.get("reason") or verdict)
-    _trouble(case, "failure" if verdict == "invalid" else "error", verdict, message)
+    _trouble(case, wrong if verdict == "invalid" else "error", verdict, message)
 
 
 def _outcome(suite: ElementTree.Element, name: str, run: Run) -> None:

@@ -25,7 +25,7 @@ _LISTED_MAX: Final = 50
 
 def at(run: Run, moment_ns: int) -> dict[str, Any] | None:
     """Tell how the nodes stood at a moment of the run; `None` without any sample near it."""
-    near = run.status[(run.status["time_ns"] - moment_ns).abs() <= _NEAR_NS]
+    near = run.metrics[(run.metrics["time_ns"] - moment_ns).abs() <= _NEAR_NS]
     if near.empty:
         return None
     away_ns = (near["time_ns"] - moment_ns).abs()

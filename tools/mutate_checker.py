@@ -44,6 +44,7 @@ TESTS: dict[str, tuple[int, list[str], list[str]]] = {
     "kernels/alone.py": (100, ["first-look"], ["test_kernel_edges.py", "test_flat_calls.py"]),
     "kernels/flatten.py": (0, [], ["test_kernel_edges.py", "test_flat_calls.py"]),
     "kernels/texts.py": (0, [], ["test_flat_calls.py"]),
+    "kernels/edn_lines.py": (0, [], ["test_load_columns.py"]),
     "verify.py": (0, [], ["test_verify.py", "test_verify_shapes.py", "test_verify_random.py"]),
     "": (
         60,

@@ -4,19 +4,19 @@ Rules of this file:
 - What a history is, and every error, is `read_jepsen_edn`'s business; see `draft.Irregular`.
 - A line is read alone. That is sound because every line taken here is read to its end and leaves
   nothing open (no string, collection, ``#_`` or tag): the next line starts where a value may.
-- Lines of one file look alike: the names of the maps, in their order, are the line's *shape*, and
-  a shape is one regular expression that describes the whole line. A line of no known shape goes
-  through `read_edn` alone, and then its shape is known.
+- A kernel takes the ordinary lines of a block (`checker.kernels.edn_lines`); any other line goes
+  through `read_edn`, alone. A small file is read the exact way at once: no kernel need be there.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from checker.columns import Columns, columns_of
+import numpy as np
+
+from checker.columns import Columns, Longs, columns_of
 from checker.formats.draft import Draft, Irregular, uncollected
 from checker.formats.edn import read_edn
 from checker.formats.jepsen_edn import event_of, read_jepsen_edn
@@ -24,49 +24,25 @@ from checker.formats.jsonl import blocks
 from checker.history import NEMESIS, HistoryError
 from checker.values import canonical
 
-_SHAPES_MAX = 12
-_EXACT_MAX = 2000  # lines that no shape fits; a file with more is read the exact way at once
+_SMALL_BYTES = 200_000  # read in less time than kernels are loaded
+_EXACT_MAX = 2000  # other lines; a file with more is read the exact way at once
 _CLOSERS = {"[": "]", "(": ")"}
-
-_INTEGER = r"-?[0-9]{1,18}"
-_KEYWORD = r':[^\s,;"()\[\]{}\\]++'
-_STRING = r'"[^"\\\r\n]*+"'
-_FLAT = r'[^\[\](){}"\\;\#^\r\n]'
-_LIST = rf"\[(?:{_FLAT}|{_STRING}|\[(?:{_FLAT}|{_STRING})*+\])*+\]"
-_VALUE = rf"nil|true|false|{_INTEGER}|{_KEYWORD}|{_STRING}|{_LIST}"
-# The fields of a row, in the order of `_Rows`, and what each looks like on an ordinary line.
-_FIELDS: Final = {
-    "process": rf"{_INTEGER}|:nemesis",
-    "type": r"invoke|ok|fail|info",  # after its colon
-    "f": rf"{_KEYWORD}|{_STRING}",
-    "value": _VALUE,
-    "key": _VALUE,
-    "time": _INTEGER,
-    "index": _INTEGER,
-    "node": _VALUE,
-    "error": _VALUE,
-}
+_BLANKS = b" \t\r\n,"
+_WORDS: Final = {"nil": None, "true": True, "false": False}
+# Columns of a block: process, type, f, value, key, time, index, node, error.
+_Fields = list[Sequence[Any]]
 _Row = tuple[Any, ...]
-_Shape = tuple[Callable[[str], re.Match[str] | None], tuple[int, ...]]
-_WORDS = {"nil": None, "true": True, "false": False}
-
-
-class _Read:
-    """In place of a text: what the exact reader made of it."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
 
 def read_edn_columns(path: Path) -> Columns:
     """Read the file as columns; the same result and errors as `read_jepsen_edn` has."""
     try:
-        with uncollected():
-            return _Reader(path).columns()
-    except (Irregular, RecursionError):
-        return columns_of(read_jepsen_edn(path))
+        if path.stat().st_size >= _SMALL_BYTES:
+            with uncollected():
+                return _Reader(path).columns()
+    except (Irregular, RecursionError, OSError):
+        pass
+    return columns_of(read_jepsen_edn(path))
 
 
 class _Reader:
@@ -75,7 +51,6 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._draft = Draft()
-        self._shapes: list[_Shape] = []
         self._opener = ""  # of the list around all maps, when there is one
         self._closed = False
         self._exact_lines = 0
@@ -85,47 +60,86 @@ class _Reader:
     def columns(self) -> Columns:
         """Read all; raise `Irregular`."""
         unindexed = started = False
-        for text in _texts(self._path):
-            lines = text.split("\n")
-            if not started:
-                started = self._open(lines)
-            unindexed |= self._add(self._rows(lines))
+        for block in _whole_lines(self._path):
+            begun = block if started else self._open(block)
+            started |= begun is not None
+            unindexed |= self._add(self._fields(begun or block))
         if self._opener and not self._closed:
             raise Irregular
         if unindexed:
             self._draft.index_by_place()
         return self._draft.columns(source=str(self._path), format="edn")
 
-    def _open(self, lines: list[str]) -> bool:
-        """Take off the bracket that opens the list of all maps; tell whether anything began."""
-        for place, line in enumerate(lines):
-            rest = line.lstrip(" \t\r,")
-            if not rest or rest.startswith(";"):
-                continue
-            if rest[0] in _CLOSERS:
-                self._opener = rest[0]
-                lines[place] = rest[1:]
-            return True
-        return False
+    def _open(self, block: bytes) -> bytes | None:
+        """Return the block, the bracket that opens the list of all maps blanked; `None`: not begun."""
+        begin = 0
+        for line in block.split(b"\n"):
+            rest = line.lstrip(_BLANKS)
+            if rest and not rest.startswith(b";"):
+                if chr(rest[0]) in _CLOSERS:
+                    self._opener = chr(rest[0])
+                    place = begin + len(line) - len(rest)
+                    return block[:place] + b" " + block[place + 1 :]
+                return block
+            begin += len(line) + 1
+        return None
 
-    def _rows(self, lines: list[str]) -> list[_Row]:
-        rows: list[_Row] = []
-        shapes = self._shapes
-        for line in lines:
-            for fullmatch, places in shapes:
-                match = fullmatch(line)
-                if match is not None:
-                    rows.append(match.group(*places))
-                    if self._closed:
-                        raise Irregular
-                    break
-            else:
-                if line:
-                    rows += self._exact_rows(line)
-        return rows
+    def _fields(self, block: bytes) -> _Fields:
+        """Return what the lines of a block say, a column a field."""
+        from checker.kernels import edn_lines as kernel
+
+        state, numbers, kind, texts, begins, stops = kernel.read_lines(
+            np.frombuffer(block, np.uint8)
+        )
+        said = [
+            block[begin:stop].decode()
+            for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)
+        ]
+        process, time, index = (
+            _optional(numbers[:, at], kernel.ABSENT)
+            for at in (kernel.PROCESS, kernel.TIME, kernel.INDEX)
+        )
+        if kernel.OF_NEMESIS in process:
+            process = [NEMESIS if one == kernel.OF_NEMESIS else one for one in process]
+        f, value, key, node, error = (
+            self._column(texts[:, at], said, is_value=at == kernel.VALUE)
+            for at in (kernel.F, kernel.VALUE, kernel.KEY, kernel.NODE, kernel.ERROR)
+        )
+        kinds = list(map(kernel.KINDS.__getitem__, kind.tolist()))
+        fields: _Fields = [process, kinds, f, value, key, time, index, node, error]
+        others = np.flatnonzero(state != kernel.TAKEN).tolist()
+        if self._closed and len(others) < len(state):
+            raise Irregular
+        if others:
+            self._insert(fields, others, block.split(b"\n"))
+        return fields
+
+    def _column(self, places: Longs, said: list[str], *, is_value: bool) -> Sequence[Any]:
+        """Return the values, or the names, of the texts in these places; -1 stands for none."""
+        table: list[Any] = [None] * (len(said) + 1)
+        for place in np.unique(places).tolist():
+            if place >= 0:
+                table[place] = self.value(said[place]) if is_value else self._names[said[place]]
+        return list(map(table.__getitem__, places.tolist()))
+
+    def _insert(self, fields: _Fields, others: list[int], lines: list[bytes]) -> None:
+        """Put in place of the lines that were not taken what they say."""
+        said = []
+        for number, place in enumerate(others):
+            text = lines[place].decode().replace("\r\n", "\n").replace("\r", "\n")
+            said.append(list(self._exact_rows(text)))
+            if self._closed and len(others) - number < len(fields[0]) - place:
+                raise Irregular  # something follows the end of all
+        for at, field in enumerate(fields):
+            column = list(field)
+            for place, rows in zip(reversed(others), reversed(said), strict=True):
+                column[place : place + 1] = [row[at] for row in rows]
+            fields[at] = column
 
     def _exact_rows(self, line: str) -> Iterator[_Row]:
-        rest = line.rstrip(" \t\r,")
+        rest = line.rstrip(" \t\n,")
+        if not rest:
+            return
         closer = _CLOSERS.get(self._opener)
         if closer is not None and rest.endswith(closer):
             # Perhaps the end of all, perhaps the end of a comment: only the former can be read.
@@ -152,40 +166,46 @@ class _Reader:
             for record in records:
                 if not isinstance(record, dict):
                     raise Irregular
-                yield _exact_row(record)
+                yield self._exact_row(record)
         except HistoryError:
             raise Irregular from None
-        if len(records) == 1 and len(self._shapes) < _SHAPES_MAX:
-            shape = _shape(list(records[0]))
-            if shape[0](line) is not None:
-                self._shapes.append(shape)
 
-    def _add(self, rows: list[_Row]) -> bool:
-        """Add the rows of a block; tell whether some of them have no index."""
-        if not rows:
+    def _exact_row(self, record: dict[str, Any]) -> _Row:
+        """Return a record as a row; raise `HistoryError` for what is no operation."""
+        event = event_of(0, {"index": 0, **record}, None)
+        return (
+            NEMESIS if isinstance(event.process, str) else event.process,
+            event.type.value,
+            str(event.f),
+            event.value,
+            None if event.key is None else str(event.key),
+            event.time,
+            event.index if "index" in record else None,
+            None if event.node is None else str(event.node),
+            None if event.error is None else str(event.error),
+        )
+
+    def _add(self, fields: _Fields) -> bool:
+        """Add what a block says; tell whether some of it has no index."""
+        process, kind, f, value, key, time, index, node, error = fields
+        if not process:
             return False
-        process, kind, f, value, key, time, index, node, error = zip(*rows, strict=True)
-        name, value_of = self._names.__getitem__, self.value
         unindexed = None in index
         self._draft.add(
-            process=[NEMESIS if p == ":nemesis" else int(p) for p in process],
+            process=process,
             kind=kind,
-            f=list(map(name, f)),
-            key=list(map(name, key)),
-            value=[None if v == "nil" else value_of(v) for v in value],
-            time=time if None in time else list(map(int, time)),
-            index=None if unindexed else list(map(int, index)),
-            node=list(map(name, node)),
-            error=list(map(name, error)),
+            f=f,
+            key=key,
+            value=value,
+            time=time,
+            index=None if unindexed else index,
+            node=node,
+            error=error,
         )
         return unindexed
 
-    def value(self, text: Any) -> Any:
-        """Return the value that a text of a row stands for."""
-        if text is None:
-            return None
-        if type(text) is not str:
-            return text.value
+    def value(self, text: str) -> Any:
+        """Return the value that a text stands for."""
         first = text[0]
         if first in "-0123456789":
             return int(text)
@@ -210,58 +230,36 @@ class _Reader:
         return known
 
 
-class _NamesOf(dict[Any, Any]):
+class _NamesOf(dict[str, str | None]):
     """From texts to the names of functions, keys, nodes and errors."""
 
     def __init__(self, reader: _Reader) -> None:
-        super().__init__({None: None})
+        super().__init__()
         self._reader = reader
 
-    def __missing__(self, text: Any) -> str | None:
+    def __missing__(self, text: str) -> str | None:
         value = self._reader.value(text)
         name = self[text] = value if value is None or type(value) is str else canonical(value)
         return name
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """Yield the file's text in pieces of whole lines, the ends of lines as `read_text` has them."""
+def _optional(numbers: Longs, absent: int) -> Sequence[Any]:
+    """Return numbers, `None` in place of those that are absent."""
+    listed: list[Any] = numbers.tolist()
+    return listed if absent not in listed else [None if n == absent else n for n in listed]
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Yield the file in pieces of whole lines, each with its newline."""
     beginning = True
     for block, _ in blocks(path):
-        try:
-            text = block.decode("utf-8-sig" if beginning else "utf-8")
-        except UnicodeDecodeError:
-            raise Irregular from None
+        piece = block.removeprefix(b"\xef\xbb\xbf") if beginning else block
         beginning = beginning and not block
-        yield text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def _shape(names: list[str]) -> _Shape:
-    """Compile the expression for lines whose map has these names, and the places of the fields."""
-    parts: list[str] = []
-    places: dict[str, int] = {}
-    for name in names:
-        places[name] = len(places) + 1
-        colon = ":" if name == "type" else ""
-        value = _FIELDS.get(name, _VALUE)
-        parts.append(rf"[\s,]*+:{re.escape(name)}[\s,]++{colon}({value})(?=[\s,}}])")
-    absent = len(places) + 1
-    pattern = (
-        rf"[\s,]*+(?:\#jepsen\.history\.Op[\s,]*+)?\{{{''.join(parts)}[\s,]*+\}}[\s,]*+((?!))?"
-    )
-    return re.compile(pattern).fullmatch, tuple(places.get(name, absent) for name in _FIELDS)
-
-
-def _exact_row(record: dict[str, Any]) -> _Row:
-    """Return a record as a row; raise `HistoryError` for what is no operation."""
-    event = event_of(0, {"index": 0, **record}, None)
-    return (
-        f":{event.process}" if isinstance(event.process, str) else str(event.process),
-        event.type.value,
-        _Read(str(event.f)),
-        _Read(event.value),
-        None if event.key is None else _Read(str(event.key)),
-        None if event.time is None else str(event.time),
-        str(event.index) if "index" in record else None,
-        None if event.node is None else _Read(str(event.node)),
-        None if event.error is None else _Read(str(event.error)),
-    )
+        if not piece:
+            continue
+        if not piece.isascii():
+            try:
+                piece.decode()
+            except UnicodeDecodeError:
+                raise Irregular from None
+        yield piece if piece.endswith(b"\n") else piece + b"\n"

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
-from harness.hosts import lab_host, lab_network
+from harness.hosts import lab_groups, lab_host, lab_network
 from harness.hosts.host import HostAddress
 from harness.hosts.lab_host import HostPaths
 
@@ -193,6 +193,7 @@ def _take_down(instance: int, lock_fd: int) -> None:
     lab_network.unmake(instance, lock_fd=lock_fd)
     # A process may have been on its way into a namespace while the first round looked.
     lab_host.kill_all(instance, folder)
+    lab_groups.remove(instance)
     if folder.exists():
         shutil.rmtree(folder)
     for parent in (STATE_FOLDER, STATE_FOLDER.parent):

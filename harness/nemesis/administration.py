@@ -1,4 +1,4 @@
-"""The kinds of fault that the system carries out itself, asked by its operator.
+"""The kinds of fault that the system carries out itself, or that only it can repair.
 
 Rules of this file:
 - A change of members is `installed` when a committed configuration shows it, a transfer when the
@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from harness.nemesis.damage import Damage
 from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
-from harness.nemesis.plan import ADMINISTRATIVE, Fault
+from harness.nemesis.plan import ADMINISTRATIVE, DAMAGING, Fault
 from harness.nemesis.roster import Roster
 from harness.remote.agent_client import Agent
 from harness.systems.administrated import Ending, Reply
@@ -35,12 +36,13 @@ def make_administrative(crew: Crew, operator: Operator, roster: Roster) -> Mappi
         "member": Member(operator, roster),
         "transfer": Transfer(operator),
         "snapshot": Snapshot(crew, operator),
+        **dict.fromkeys(DAMAGING, Damage(crew, operator, roster)),
     }
 
 
 def unable(reason: str) -> Mapping[str, FaultKind]:
     """Return these kinds for a system that takes no orders: each is skipped, with the reason."""
-    return dict.fromkeys(ADMINISTRATIVE, Unable(reason))
+    return dict.fromkeys((*ADMINISTRATIVE, *DAMAGING), Unable(reason))
 
 
 @dataclass(frozen=True, slots=True)

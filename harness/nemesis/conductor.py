@@ -21,7 +21,15 @@ from typing import Any, Final
 from checker.history import NEMESIS, EventType
 from harness.journal import Journal
 from harness.nemesis.faults import Certainty, FaultKind, Report, Reports, overall
-from harness.nemesis.plan import ADMINISTRATIVE, LEADER, OPTIONAL, Fault, Plan
+from harness.nemesis.plan import (
+    ADMINISTRATIVE,
+    DAMAGING,
+    LEADER,
+    OPTIONAL,
+    TAKING,
+    Fault,
+    Plan,
+)
 from harness.progress import Progress
 
 # The longest single wait, so that a stop is heard soon.
@@ -60,6 +68,21 @@ class FaultRecord:
         if Certainty.INSTALLED in (overall(self.begun), overall(self.ended)):
             return Certainty.INSTALLED
         return overall(self.begun)
+
+    @property
+    def struck(self) -> list[str]:
+        """The nodes that the fault may have struck: all but those that it certainly did not."""
+        return [
+            node
+            for node, report in self.begun.items()
+            if self.targets and report.certainty is not Certainty.SKIPPED
+        ]
+
+    @property
+    def contained(self) -> list[str]:
+        """The nodes that were seen to refuse to run on what the fault had left them."""
+        seen = [*self.begun.items(), *self.ended.items()]
+        return list(dict.fromkeys(node for node, report in seen if report.contained))
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as an entry of `outcome.json`."""
@@ -227,7 +250,8 @@ class Conductor:
         return {
             node
             for record in self._in_force
-            if record.fault.kind in ("kill", "pause", "disk")
+            if record.fault.kind in ("kill", "pause", "disk", *DAMAGING)
+            or (record.fault.kind, record.fault.name) in TAKING
             for node in record.targets
         } | set(self._absent())
 

@@ -1,8 +1,9 @@
-"""Disk faults: the power of some hosts fails, a disk is full, a disk is slow.
+"""Disk faults: the power of some hosts fails, a disk is full, slow, or refuses everything.
 
 Rules of this file:
 - A power loss is `installed` when a file that was fsynced is there afterwards and one that was not
-  is gone; a full disk when a write was refused; a slow one when an fsync was measured to be slow.
+  is gone; a full disk when a write was refused; a failing one when an fsync was; a slow one when an
+  fsync was measured to be slow.
 - A disk that lost what was fsynced is no disk to judge a system on: that is a failure of the
   harness, never of the system.
 - What loses power together does so together: canaries are written everywhere first, then all are
@@ -20,7 +21,7 @@ from harness.errors import HarnessError
 from harness.nemesis.faults import Certainty, Crew, Report, Reports
 from harness.nemesis.plan import Fault
 from harness.remote.agent_client import Agent
-from harness.remote.evidence import FullDisk, PowerLoss, Skipped, SlowDisk
+from harness.remote.evidence import FailingDisk, FullDisk, PowerLoss, Skipped, SlowDisk
 
 # A disk counts as slow when an fsync takes this much longer than before, and at least this long.
 _SLOWER_TIMES: Final = 2.0
@@ -36,6 +37,12 @@ def certainty_of_power_loss(seen: PowerLoss) -> Certainty:
 def certainty_of_full_disk(seen: FullDisk) -> Certainty:
     """Return whether there was no room. Pure."""
     certain = seen.available_bytes == 0 and seen.refused
+    return Certainty.INSTALLED if certain else Certainty.INDETERMINATE
+
+
+def certainty_of_failing_disk(seen: FailingDisk) -> Certainty:
+    """Return whether a running system had its disk fail. Pure."""
+    certain = seen.was_running and seen.refused
     return Certainty.INSTALLED if certain else Certainty.INDETERMINATE
 
 
@@ -57,6 +64,8 @@ class Disk:
             return self.crew.on(targets, self._fill)
         if fault.name == "slow":
             return self.crew.on(targets, self._slow)
+        if fault.name == "failing":
+            return self.crew.on(targets, self._fail)
         written = self.crew.on(targets, self._write_canaries)
         able = [node for node in targets if written[node].certainty is not Certainty.SKIPPED]
         return {**written, **self.crew.on(able, self._cut_power)}
@@ -98,6 +107,13 @@ class Disk:
         if isinstance(seen, Skipped):
             return Report(Certainty.SKIPPED, seen.reason)
         return Report(certainty_of_full_disk(seen), seen.detail)
+
+    def _fail(self, node: str, agent: Agent) -> Report:
+        with self.crew.cluster.hold(node):
+            seen = agent.fail_disk()
+        if isinstance(seen, Skipped):
+            return Report(Certainty.SKIPPED, seen.reason)
+        return Report(certainty_of_failing_disk(seen), seen.detail)
 
     def _slow(self, node: str, agent: Agent) -> Report:
         with self.crew.cluster.hold(node):

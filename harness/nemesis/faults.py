@@ -33,10 +33,14 @@ class Certainty(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was seen on one node."""
+    """What was seen on one node.
+
+    `contained`: it lost what had been durable, saw that, and refused to run without it.
+    """
 
     certainty: Certainty
     detail: str
+    contained: bool = False
 
 
 Reports = Mapping[str, Report]

@@ -5,6 +5,8 @@ Rules of this file:
   than every one with it: who wipes a voter makes the loss that he then blames on the system.
 - A node is made anew once for each removal. As long as it has not voted since, it may have been
   let in without anybody's knowing, and another new life of the same name would be refused.
+- A condemned node lost what it had promised to keep. It is out as soon as it can be removed, and
+  then made anew like any other.
 - A node that another fault holds down is not helped up: who killed it starts it again.
 - What cannot be done now (no quorum, no leader, no time) is a step that says so, never an error;
   a host that fails is a `HostError`.
@@ -13,6 +15,7 @@ Rules of this file:
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -50,6 +53,7 @@ class Roster:
     # Removals that may still take effect: node -> the configuration that they were asked of.
     _doubts: dict[str, int] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
+    _condemned: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take_out(self, node: str, deadline: float) -> Report:
@@ -61,6 +65,33 @@ class Roster:
         """Make sure that a node votes: made anew if it is out. `installed` when it votes."""
         with self._lock:
             return self._bring_back(node, deadline)
+
+    def unfit(self, nodes: Sequence[str]) -> dict[str, str]:
+        """Return which of these nodes must not lose data now, and why."""
+        members = self.operator.look()
+        if members is None:
+            return dict.fromkeys(nodes, "no node said who the members are")
+        if self._condemned:
+            why = f"{', '.join(sorted(self._condemned))} is still to be replaced"
+            return dict.fromkeys(nodes, why)
+        return {
+            node: f"{node} is no voter ({members.detail})"
+            for node in nodes
+            if not members.votes(node)
+        }
+
+    def condemn(self, node: str) -> None:
+        """From now on a new node has to take its place."""
+        self._condemned.add(node)
+
+    def is_condemned(self, node: str) -> bool:
+        """Say whether a new node still has to take its place."""
+        return node in self._condemned
+
+    def replace(self, node: str, deadline: float) -> Report:
+        """Have a condemned node removed and a new one let in. `installed` when it votes."""
+        with self._lock:
+            return self._replace(node, deadline)
 
     def out(self) -> list[str]:
         """Return the nodes of the run that do not vote, as far as is known."""
@@ -76,10 +107,11 @@ class Roster:
                 if not problems or operator.late(deadline):
                     return "; ".join(dict.fromkeys(problems.values()))
                 members = operator.look()
-                for node in self._missing(members) if members is not None else ():
+                missing = self._missing(members) if members is not None else []
+                for node in dict.fromkeys([*sorted(self._condemned), *missing]):
                     # In turns: one that cannot be brought back must not keep the others out.
                     turn = min(deadline, operator.deadline(_TURN_S))
-                    self._said[node] = self._bring_back(node, turn).detail
+                    self._said[node] = self._replace(node, turn).detail
                 operator.pause()
 
     def _problems(self) -> dict[str, str]:
@@ -89,6 +121,8 @@ class Roster:
             return dict.fromkeys(self.hosts.nodes, "no node said who the members are")
         missing = self._missing(members)
         problems = {node: self._said.get(node, f"{node} does not vote") for node in missing}
+        for node in sorted(self._condemned):
+            problems.setdefault(node, self._said.get(node, f"{node} is to be replaced"))
         for node in self.operator.differing():
             problems.setdefault(node, f"{node} knows nothing of {members.detail}")
         return problems
@@ -129,6 +163,16 @@ class Roster:
         self._doubts[node] = before.index
         return Report(Certainty.INDETERMINATE, said)
 
+    def _replace(self, node: str, deadline: float) -> Report:
+        """Bring a node back; one that is condemned has to go first, if it is a member."""
+        if node in self._condemned:
+            members = self.operator.look()
+            if members is None or members.includes(node):
+                removed = self._take_out(node, deadline)
+                if removed.certainty is not Certainty.INSTALLED:
+                    return removed
+        return self._bring_back(node, deadline)
+
     def _bring_back(self, node: str, deadline: float) -> Report:
         operator = self.operator
         members = operator.look()
@@ -138,6 +182,7 @@ class Roster:
             if not members.includes(node) and node not in self._fresh:
                 made = f", made anew: {self.hosts.start_anew(node)}"
                 self._fresh.add(node)
+                self._condemned.discard(node)
             if not members.includes(node):
                 reply = operator.add(node, deadline)
             until = deadline if reply is None else _soon(operator, reply, deadline)

@@ -11,8 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-# Who asked for an end (`Exit.asked_by`) that came while we left the system no room.
+# Who asked for an end (`Exit.asked_by`) that came while we left the system no room, while its disk
+# refused everything, and after we damaged its data.
 FULL_DISK: Final = "full disk"
+FAILING_DISK: Final = "failing disk"
+DAMAGED_DATA: Final = "damaged data"
+# The same for memory (the kernel kills who needs more) and for open files and connections.
+MEMORY_SQUEEZE: Final = "memory squeeze"
+FEW_DESCRIPTORS: Final = "descriptor limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +118,7 @@ class Threads:
 class Exit:
     """One end of the system. `asked_by` is ``kill`` or ``stop``; None if nobody asked.
 
-    It is `FULL_DISK` if nobody asked, but its disk was full just then.
+    It is `FULL_DISK` if nobody asked, but its disk was full just then; so with the others.
     """
 
     pid: int
@@ -208,6 +214,102 @@ class SlowDisk:
     def detail(self) -> str:
         """One sentence for people."""
         return f"an fsync took {self.before_ms:.1f} ms before, and takes {self.after_ms:.1f} ms now"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LittleCpu:
+    """How often the system had used up its CPU time since, and for how long its threads waited."""
+
+    percent: float
+    times: int
+    waited_ms: float
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        return (
+            f"{self.percent:g} % of a CPU: its time was used up {self.times} times, "
+            f"it waited {self.waited_ms:.0f} ms"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LittleMemory:
+    """How often the system met the limit since, and how many of its processes the kernel killed."""
+
+    limit_bytes: int
+    used_bytes: int
+    hits: int
+    kills: int
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        killed = f", and the kernel killed {self.kills}" if self.kills else ""
+        return (
+            f"{self.used_bytes // 1024} kB of {self.limit_bytes // 1024} kB are used, "
+            f"the limit was met {self.hits} times{killed}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewDescriptors:
+    """The limit as /proc shows it, what is open, and how many numbers below the limit are free."""
+
+    limit: int
+    opened: int
+    free: int
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        return (
+            f"{self.opened} descriptors are open, the limit is {self.limit} (/proc), "
+            f"{self.free} are free"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingDisk:
+    """Whether an fsync was refused, and whether the system ended by itself within a second."""
+
+    was_running: bool
+    refused: bool
+    ended: bool
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        tried = "was refused (EIO)" if self.refused else "was not refused"
+        then = "ended by itself" if self.ended else "went on for a second at least"
+        return f"an fsync {tried}, and the system {then if self.was_running else 'was not running'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damaged:
+    """What a damaged file holds now. `differs`: read back, it is other than before, as intended.
+
+    `was` and `found` are the byte at `offset` in hexadecimal, empty behind the end.
+    """
+
+    was_running: bool
+    file: str
+    offset: int
+    size_before: int
+    size_after: int
+    differs: bool
+    was: str
+    found: str
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        if not self.differs:
+            return f"{self.file} reads as before"
+        if self.size_after != self.size_before:
+            sizes = f"{self.size_after} bytes long, it was {self.size_before}"
+            return f"{self.file} is {sizes}, and other from offset {self.offset} on"
+        return f"{self.file} reads {self.found} at offset {self.offset}, where it was {self.was}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ def possible_faults(kind: SystemKind, nodes: int) -> tuple[str, ...]:
     """Return the kinds of fault that a system can have in a cluster of so many nodes."""
     cannot = set(kind.cannot)
     if nodes < options.NODES_MIN_TO_REMOVE:
-        cannot.add("member")
+        cannot.update(options.REMOVING)
     return tuple(fault for fault in options.FAULTS if fault not in cannot)
 
 

@@ -26,6 +26,7 @@ from harness.errors import HarnessError
 from harness.spec import Spec
 from harness.systems import etcd_words
 from harness.systems.etcd_client import EtcdClient
+from harness.systems.fault_model import FaultModel, Loss, Share
 from harness.systems.kind import SystemKind
 from harness.systems.one_post import NoAnswer, open_session, post_once
 from harness.systems.system import Status
@@ -52,7 +53,11 @@ CANNOT: Final[Mapping[str, str]] = {
     "member": _NO_ORDERS,
     "transfer": _NO_ORDERS,
     "snapshot": _NO_ORDERS,
+    "damage": "the harness knows no way to put another member in the place of one that was struck",
+    "amnesia": "the harness knows no way to put another member in the place of one that was struck",
 }
+# What Raft survives; of what is beyond nothing is tried.
+MODEL: Final = FaultModel(survives={Loss.UNSYNCED: Share.ALL, Loss.TORN: Share.ALL})
 
 _VERSION_TIMEOUT_S: Final = 20.0
 
@@ -112,6 +117,11 @@ class EtcdSystem:
     @property
     def exits_on_full_disk(self) -> frozenset[int]:
         """It also panics (status 2) when there is no room for a snapshot."""
+        return frozenset({1, 2})
+
+    @property
+    def exits_on_failing_disk(self) -> frozenset[int]:
+        """It also panics (status 2) when its database cannot be written."""
         return frozenset({1, 2})
 
     @property
@@ -224,5 +234,5 @@ def _make(spec: Spec, addresses: Mapping[str, str], scratch: Path) -> EtcdSystem
 
 
 KIND: Final = SystemKind(
-    name="etcd", make=_make, offers=OFFERS, reads=READS, cannot=CANNOT, check=_check
+    name="etcd", make=_make, offers=OFFERS, reads=READS, cannot=CANNOT, model=MODEL, check=_check
 )

@@ -24,9 +24,11 @@ from urllib3.exceptions import HTTPError
 
 from harness.client import Client
 from harness.errors import HarnessError, UsageError
+from harness.log_scan import STANDARD, Pattern
 from harness.spec import READS, Spec
 from harness.systems import raft_admin
 from harness.systems.administrated import Members, Reply
+from harness.systems.fault_model import FaultModel, Loss, Share
 from harness.systems.kind import SystemKind
 from harness.systems.one_post import CONNECT_S_MAX, code_of
 from harness.systems.raft_client import RaftClient
@@ -43,8 +45,20 @@ OFFERS: Final = frozenset(WORDS)
 PEER_PORT: Final = 7000
 CLIENT_PORT: Final = 7001
 
+# What Raft survives, and how the node keeps its data (node/PROTOCOL.md). A node that finds its data
+# damaged ends with 3. That the newest of its log is gone, nobody can see who has nothing but the log.
+MODEL: Final = FaultModel(
+    survives={Loss.UNSYNCED: Share.ALL, Loss.TORN: Share.ALL, Loss.VISIBLE: Share.ONE},
+    logs=("data/wal-" + "[0-9a-f]" * 16,),
+    states=("data/identity", "data/snapshot-" + "[0-9a-f]" * 16),
+    refuses_with=frozenset({3}),
+)
+
 # A run writes some thousands of entries: few enough that snapshots are taken and sent in each.
 SNAPSHOT_ENTRIES: Final = 1000
+
+# An exception that nobody caught. Connections that it had no descriptor for are none of those.
+_UNEXPECTED: Final = Pattern(name="unexpected", regex=r"^\d+ unexpected: (?!socket\.accept\(\))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +86,11 @@ class RaftSystem:
     def data_folders(self) -> Sequence[str]:
         """Return the data directory: identity, log and snapshots."""
         return ("data",)
+
+    @property
+    def secret_files(self) -> Sequence[str]:
+        """Return the file of what its nodes prove to each other."""
+        return ("data/secret",)
 
     def prepare(self, node: str, home: str) -> list[list[str]]:
         """Return the command that makes the data directory: a node that lost it does not start."""
@@ -293,5 +312,12 @@ def _make(spec: Spec, addresses: Mapping[str, str], scratch: Path) -> RaftSystem
 
 
 KIND: Final = SystemKind(
-    name="raft", make=_make, offers=OFFERS, reads=READS, cannot={}, check=_check
+    name="raft",
+    make=_make,
+    offers=OFFERS,
+    reads=READS,
+    cannot={},
+    log_patterns=(*STANDARD, _UNEXPECTED),
+    model=MODEL,
+    check=_check,
 )

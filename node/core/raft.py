@@ -214,9 +214,13 @@ class Raft(Elections, Replication):
             self._send(reply)
 
     def install(self, message: SnapshotChunk) -> bool:
-        """A snapshot has arrived whole. False if it is of no use any more."""
+        """A snapshot has arrived whole. False if it is of no use any more, or not now.
+
+        What it holds is committed, whichever term it was sent in: it counts also when that term is
+        over. Only an answer would come too late then.
+        """
         index, term = message.index, message.snapshot_term
-        if message.term != self.term or index <= self.commit_index:
+        if index <= self.commit_index or self.role in (Role.CANDIDATE, Role.LEADER):
             return False
         if self.role is Role.PRE_CANDIDATE:
             self._become_follower(self.term)  # nobody stands whose state is not on disk yet
@@ -224,7 +228,8 @@ class Raft(Elections, Replication):
         acceptance.install(self.log, self._ledger, index, term, configuration)
         self._install = Install(index, term, configuration)
         self._commit(index)
-        self._send(SnapshotReply(self.name, message.source, self.term, index, 0, success=True))
+        if message.term == self.term:
+            self._send(SnapshotReply(self.name, message.source, self.term, index, 0, success=True))
         return True
 
 

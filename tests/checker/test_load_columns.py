@@ -16,6 +16,7 @@ from checker import READERS, History, HistoryError, load
 from checker.columns import Columns, columns_of
 from checker.formats import draft, edn_columns, jsonl, load_columns
 from checker.formats.edn_writer import write_edn
+from checker.formats.jepsen_edn import read_jepsen_edn
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 CORPUS = sorted(path for path in DATA.glob("*/*") if path.suffix in (".edn", ".log"))
@@ -52,6 +53,11 @@ FOLDER = tempfile.gettempdir()
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     global FOLDER
     FOLDER = str(tmp_path_factory.mktemp("histories"))
+
+
+@pytest.fixture(autouse=True)
+def _small_files_go_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edn_columns, "_SMALL_BYTES", 0)
 
 
 def as_lines(history: History) -> str:
@@ -253,11 +259,18 @@ class TestEdn:
             f"; a note\n\n( {maps.replace(chr(10), chr(13) + chr(10))} )\n",
         ):
             path = written(text, "a.edn")
-            monkeypatch.undo()
-            exact = described(columns_of(load(path)))
-            fast_only(monkeypatch)
+            with monkeypatch.context() as allowed:
+                allowed.setattr(edn_columns, "read_jepsen_edn", read_jepsen_edn)
+                exact = described(columns_of(load(path)))
             assert described(load_columns(path)) == exact
             assert exact["keys"] == ["k", None] or exact["keys"] == ("k", None)
+
+    def test_a_small_file_is_read_without_a_kernel(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = written("{:process 0, :type :invoke, :f :read}\n", "a.edn")
+        exact = described(columns_of(load(path)))
+        monkeypatch.setattr(edn_columns, "_SMALL_BYTES", path.stat().st_size + 1)
+        monkeypatch.setattr(edn_columns, "_Reader", None)
+        assert described(load_columns(path)) == exact
 
     def test_too_many_odd_lines_go_the_exact_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(edn_columns, "_EXACT_MAX", 3)
@@ -291,6 +304,27 @@ class TestEdn:
             "{:process 0 :type :invoke :f :read :value 1/2}\n",
             "{:process 0 :type :invoke :f :read :value #{1 2}}\n",
             "{:process 0 :type :invoke :f :read :value ::a}\n" * 2,
+            "{:process 0 :type :invoke :f :read :mine 1 :mine 2}\n",
+            '{:process 0 :type :invoke :f :read :mine 1 :yours [2 [3 "]"]]}\n',
+            "{:process 0 :type :invoke :f :read :mine [2 [3 [4]]]}\n",
+            "{:process 0 :type :invoke :f :read " + "".join(f":m{n} {n} " for n in range(12)) + "}",
+            "{:process 007 :type :invoke :f :read :value -0}\n",
+            "{:process 0 :type invoke :f :read}\n",
+            "{:process 0 :type :invokes :f :read}\n",
+            "{:process 0 :type :invoke}\n",
+            "{:type :invoke :f :read}\n",
+            "{:process :nemesi :type :invoke :f :read}\n",
+            "{:process :nemesiss :type :info :f :read}\n",
+            "{:process 0:type :invoke :f :read}\n",
+            "{:process 0 :type :invoke :f :read}}\n",
+            "{:process 0 :type :invoke :f :read} x\n",
+            "#jepsen.history.Op {:process 0 :type :invoke :f :read}\n#jepsen.history.O{:process 1}",
+            '{:process 0\r :type :invoke :f :read :value "a\rb"}\r\n',
+            "{:process 0 :type :invoke :f :read :value truex}\n",
+            "{:process 0 :type :invoke :f :read :value - :key :}\n",
+            "{:process 0 :type :invoke :f 4}\n",
+            '{:process 0 :type :invoke :f :read :value :\u00e9 :key "\u00e9"}\n',
+            '{:process 0 :type :invoke :f :read :key [1 :a "b c"]}\n' * 2,
             "{:process 0 :type :invoke :f :read :value nilx}\n" * 2,
             "{:process 0 :type :invoke :f :read :index 4}\n{:process 0 :type :ok :f :read}",
             "{:process 0 :type :invoke :f :read :index nil}",

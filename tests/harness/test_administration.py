@@ -9,7 +9,7 @@ import pytest
 
 from harness.nemesis.administration import Member, Transfer, unable
 from harness.nemesis.faults import Certainty
-from harness.nemesis.plan import ADMINISTRATIVE, Fault
+from harness.nemesis.plan import ADMINISTRATIVE, DAMAGING, Fault
 from harness.nemesis.roster import Roster
 from harness.spec import FAULTS
 from harness.systems.administrated import Administrated, Ending, Members, Reply, newest
@@ -346,6 +346,50 @@ def test_everybody_has_to_know_the_members_before_they_count_as_restored(stage: 
     assert "n2 knows nothing of configuration 1" in stage.roster.restore(stage.soon(0.3))
 
 
+def test_a_condemned_node_is_removed_before_it_is_made_anew(stage: Stage) -> None:
+    stage.roster.condemn("n3")
+    assert stage.roster.out() == []  # it is a member still
+    report = stage.roster.replace("n3", stage.soon())
+    assert report.certainty is Certainty.INSTALLED
+    assert stage.system.asked == ["remove n3 via n1", "add n3 via n1"]
+    assert stage.hosts.done == ["anew n3"]
+    assert not stage.roster.is_condemned("n3")
+    stage.roster.replace("n3", stage.soon())
+    assert stage.hosts.done == ["anew n3"]
+
+
+def test_a_condemned_node_that_cannot_be_removed_keeps_its_data(stage: Stage) -> None:
+    stage.roster.condemn("n3")
+    stage.system.answer = lambda asked: REFUSED
+    assert stage.roster.replace("n3", stage.soon(0.3)).certainty is Certainty.SKIPPED
+    assert stage.roster.is_condemned("n3")
+    assert stage.hosts.done == []
+    assert "n3" in stage.roster.restore(stage.soon(0.3))
+    stage.system.answer = lambda asked: None
+    assert stage.roster.restore(stage.soon()) == ""
+    assert stage.hosts.done == ["anew n3"]
+
+
+def test_whoever_makes_a_condemned_node_anew_it_is_not_replaced_again(stage: Stage) -> None:
+    stage.roster.condemn("n3")
+    stage.roster.take_out("n3", stage.soon())
+    stage.roster.bring_back("n3", stage.soon())
+    assert not stage.roster.is_condemned("n3")
+    assert stage.roster.restore(stage.soon()) == ""
+    assert stage.hosts.done == ["anew n3"]
+
+
+def test_only_voters_may_lose_data_and_nobody_while_another_is_to_be_replaced(stage: Stage) -> None:
+    stage.system.now = members("n1", "n2", "n3", "n4", index=9)
+    assert stage.roster.unfit(["n1", "n5"]).keys() == {"n5"}
+    stage.roster.condemn("n2")
+    unfit = stage.roster.unfit(["n1"])
+    assert "n2 is still to be replaced" in unfit["n1"]
+    stage.system.silent = True
+    stage.operator._known = None
+    assert "no node said" in stage.roster.unfit(["n1"])["n1"]
+
+
 def test_faults_that_end_leave_the_rest_to_the_recovery(stage: Stage) -> None:
     member = Member(stage.operator, stage.roster)
     assert member.start(fault("remove-one", "n3"), ["n3"])["n3"].certainty is Certainty.INSTALLED
@@ -387,6 +431,6 @@ def test_a_transfer_is_what_the_old_leader_says_and_may_be_given_back(stage: Sta
 
 def test_a_system_that_takes_no_orders_is_skipped() -> None:
     kinds = unable("it takes no orders")
-    assert set(kinds) == set(ADMINISTRATIVE) < set(FAULTS)
+    assert set(kinds) == {*ADMINISTRATIVE, *DAMAGING} < set(FAULTS)
     for kind in kinds.values():
         assert kind.start(fault("any", "n1"), ["n1"])["n1"].certainty is Certainty.SKIPPED

@@ -15,13 +15,25 @@ from harness.errors import HarnessError
 from harness.nemesis.conductor import FaultRecord, evidence_by_name
 from harness.nemesis.disk import (
     Disk,
+    certainty_of_failing_disk,
     certainty_of_full_disk,
     certainty_of_power_loss,
     certainty_of_slow_disk,
 )
 from harness.nemesis.faults import Certainty, Crew, Report
 from harness.nemesis.plan import LEADER, VARIANTS, Fault, make_plan
-from harness.remote.evidence import FULL_DISK, Exit, FullDisk, PowerLoss, Skipped, SlowDisk
+from harness.remote.evidence import (
+    DAMAGED_DATA,
+    FAILING_DISK,
+    FULL_DISK,
+    Exit,
+    FailingDisk,
+    FullDisk,
+    PowerLoss,
+    Skipped,
+    SlowDisk,
+)
+from harness.systems.fault_model import FaultModel
 from harness.systems.system import System
 
 SECOND = 1_000_000_000
@@ -43,7 +55,7 @@ def test_each_disk_fault_strikes_as_many_as_its_name_says(seed: int, count: int)
     nodes = tuple(f"n{number}" for number in range(count))
     faults = planned(seed, nodes)
     assert faults[0].targets == (LEADER,)
-    assert {fault.name for fault in faults[:6]} == set(VARIANTS["disk"])
+    assert {fault.name for fault in faults[:7]} == set(VARIANTS["disk"])
     for fault in faults:
         if fault.name == "power-loss-all":
             assert fault.targets == nodes
@@ -91,6 +103,23 @@ def test_a_slow_disk_is_slow_and_slower_than_before(
 ) -> None:
     seen = SlowDisk(before_ms=before_ms, after_ms=after_ms)
     assert (certainty_of_slow_disk(seen) is Certainty.INSTALLED) is believed
+
+
+@pytest.mark.parametrize(
+    ("was_running", "refused", "ended", "believed"),
+    [
+        (True, True, True, True),
+        (True, True, False, True),  # a system that hears nothing of it was struck all the same
+        (True, False, True, False),
+        (False, True, False, False),
+    ],
+)
+def test_a_failing_disk_refuses_a_running_system_its_fsyncs(
+    was_running: bool, refused: bool, ended: bool, believed: bool
+) -> None:
+    seen = FailingDisk(was_running=was_running, refused=refused, ended=ended)
+    assert (certainty_of_failing_disk(seen) is Certainty.INSTALLED) is believed
+    assert "EIO" in seen.detail or not refused
 
 
 def test_what_a_host_has_no_means_for_counts_only_where_it_need_not_have() -> None:
@@ -191,6 +220,11 @@ def test_a_disk_that_loses_what_was_fsynced_is_the_harness_failure_and_no_eviden
     ("status", "signal", "asked_by", "blamed"),
     [
         (4, None, FULL_DISK, "nobody"),
+        (4, None, FAILING_DISK, "nobody"),
+        (3, None, FAILING_DISK, "system"),
+        (3, None, DAMAGED_DATA, "nobody"),
+        (3, None, None, "system"),
+        (70, None, DAMAGED_DATA, "system"),
         (4, None, None, "surroundings"),
         (1, None, FULL_DISK, "system"),
         (None, "SIGSEGV", FULL_DISK, "system"),
@@ -198,11 +232,12 @@ def test_a_disk_that_loses_what_was_fsynced_is_the_harness_failure_and_no_eviden
         (None, "SIGKILL", "kill", "nobody"),
     ],
 )
-def test_giving_up_on_a_full_disk_is_excused_and_nothing_else_is(
+def test_giving_up_on_a_struck_disk_is_excused_and_nothing_else_is(
     status: int | None, signal: str | None, asked_by: str | None, blamed: str
 ) -> None:
     system = cast("System", SimpleNamespace(environmental_exits=frozenset({4})))
-    cluster = Cluster([], system, disk_faults=True)
+    model = FaultModel(refuses_with=frozenset({3}))
+    cluster = Cluster([], system, disk_faults=True, model=model)
     one = Exit(pid=9, status=status, signal=signal, asked_by=asked_by, at_wall_ns=0)
     cluster._agents["n1"] = cast("Any", FakeAgent("n1", [], exits=(one,)))
     crashes, misfortunes = cluster.unexplained_exits()

@@ -67,6 +67,23 @@ def test_what_a_workload_of_ones_own_finds_is_found_again(
     assert "order of the operations" not in out
 
 
+def test_what_is_wrong_after_a_fault_beyond_the_model_is_unknown_here_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_run(tmp_path, 7, 8, 7)
+    outcome = {"checks": [], "beyond_model": ["beyond the fault model: amnesia:cut-one on n1"]}
+    (run / store.OUTCOME).write_text(json.dumps(outcome))
+    code, out, _ = check(capsys, str(run), "--json")
+    said = json.loads(out)
+    assert (code, said["verdict"]) == (3, "unknown")
+    assert said["reason"] == "beyond the fault model: amnesia:cut-one on n1"
+    assert said["counterexample"]["summary"] == "7 was given twice"
+    (tmp_path / "good").mkdir()
+    good = a_run(tmp_path / "good", 7, 8)
+    (good / store.OUTCOME).write_text(json.dumps(outcome))
+    assert check(capsys, str(good))[0] == 0
+
+
 def test_a_run_without_findings_is_valid_and_claims_no_order(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

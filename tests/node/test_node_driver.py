@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from driven import LEASES, Driven
@@ -220,6 +221,52 @@ def test_a_snapshot_of_no_state_changes_nothing() -> None:
     driven.pump()
     assert driven.replica.status().applied_index == 0
     assert driven.replica.core.commit_index == 0
+
+
+def test_an_older_snapshot_does_not_follow_a_newer_one_that_came_in_the_term_before() -> None:
+    """Two leaders, one after the other, send what they have: the second one's may be older."""
+    newer, newer_image, state = image_of(6)
+    older, older_image, _ = image_of(4)
+    driven = Driven(leader=False)
+    for chunk in chunks(newer, newer_image):
+        driven.replica.receive("b", encode(chunk))
+        driven.pump()
+    [(_, _, done)] = driven.fakes.adopted
+    later = [replace(chunk, source="x", term=3) for chunk in chunks(older, older_image)]
+    driven.replica.receive("x", encode(later[0]))  # while the first one is made durable
+    driven.pump()
+    done(StateMachine.from_image(newer_image))
+    driven.pump()
+    for chunk in later:
+        driven.replica.receive("x", encode(chunk))
+        driven.pump()
+    assert len(driven.fakes.adopted) == 1, "the disk would refuse the older one"
+    assert driven.replica.status().applied_index == 6
+    assert driven.replica.state.state_hash() == state.state_hash()
+    assert driven.sent("snapshot_reply", "x")[-1]["success"] is True
+
+
+def test_a_snapshot_that_the_core_does_not_take_now_is_offered_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meta, image, _ = image_of(6)
+    driven = Driven(leader=False)
+    for chunk in chunks(meta, image):
+        driven.replica.receive("b", encode(chunk))
+        driven.pump()
+    [(_, _, done)] = driven.fakes.adopted
+    install, answers = driven.replica.core.install, [False, True]
+    monkeypatch.setattr(
+        driven.replica.core, "install", lambda chunk: answers.pop(0) and install(chunk)
+    )
+    done(StateMachine.from_image(image))
+    assert driven.replica.status().applied_index == 0
+    older, older_image, _ = image_of(4)
+    for chunk in chunks(older, older_image):
+        driven.replica.receive("b", encode(chunk))
+        driven.pump()
+    assert len(driven.fakes.adopted) == 1
+    assert driven.replica.status().applied_index == 6
 
 
 # Time.

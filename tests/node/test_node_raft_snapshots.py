@@ -27,6 +27,7 @@ from node.core.messages import (
     PreVoteReply,
     SnapshotChunk,
     SnapshotReply,
+    VoteReply,
     VoteRequest,
 )
 from node.core.progress import CHUNK_DOUBTS_MAX, Flow, Progress
@@ -103,13 +104,35 @@ def test_a_snapshot_that_is_not_newer_than_what_is_committed_changes_nothing(ind
     # Reference: section 7 ("a retransmission or mistake")
 
 
-def test_a_snapshot_that_came_too_late_for_its_term_is_of_no_use() -> None:
+def test_a_snapshot_of_a_term_that_is_over_counts_but_is_not_answered() -> None:
+    """It holds what is committed. It is on disk already, and the next one may be an older one."""
     raft = server(term=2)
     raft.step(chunk(5))
     take(raft)
     raft.step(Heartbeat("c", "a", 3, 0, 1))
+    take(raft)
+    assert raft.install(chunk(5))
+    assert raft.commit_index == 5
+    readies, messages = take(raft)
+    assert readies[0].install == Install(5, 1, MEMBERS)
+    assert messages == []
+    # Reference: section 5.1; section 7; section 5.4.3 (committed is committed in later terms)
+
+
+@pytest.mark.parametrize("role", [Role.CANDIDATE, Role.LEADER])
+def test_who_stands_or_leads_by_now_installs_no_snapshot(role: Role) -> None:
+    raft = server(term=2)
+    raft.step(chunk(5))
+    take(raft)
+    advance(raft, 1000)
+    raft.step(PreVoteReply("b", "a", 3, granted=True))
+    take(raft)
+    if role is Role.LEADER:
+        raft.step(VoteReply("b", "a", 3, granted=True))
+        take(raft)
+    assert role_of(raft) is role
     assert not raft.install(chunk(5))
-    # Reference: section 5.1
+    assert raft.commit_index == 0
 
 
 def test_entries_behind_a_snapshot_that_fits_are_kept() -> None:

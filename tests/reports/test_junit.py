@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,21 @@ def parsed(document: bytes) -> ElementTree.Element:
 def test_a_runs_document_is_as_the_schema_wants_it(runs: Folder, kind: str) -> None:
     root = parsed(junit.render(load(runs(kind))))
     assert (len(root), root[0].findall("testcase/skipped")) == (1, [])
+
+
+def test_what_is_wrong_after_a_fault_beyond_the_model_is_no_failure(
+    runs: Folder, tmp_path: Path
+) -> None:
+    def troubles(run: Path) -> set[str]:
+        root = parsed(junit.render(load(run)))
+        return {one.tag for case in root.iter("testcase") for one in case} - {"system-out"}
+
+    assert troubles(runs("violation")) == {"failure"}
+    copy = Path(shutil.copytree(runs("violation"), tmp_path / "run"))
+    outcome = json.loads((copy / "outcome.json").read_text())
+    outcome |= {"outcome": "inconclusive", "beyond_model": ["beyond the fault model"]}
+    (copy / "outcome.json").write_text(json.dumps(outcome))
+    assert troubles(copy) == {"error"}
 
 
 def test_a_run_says_what_it_was_and_how_to_repeat_it(runs: Folder) -> None:

@@ -1,12 +1,13 @@
-"""Disk faults of the system: its power fails, its disk is full, its disk is slow.
+"""Disk faults of the system: its power fails, its disk fails, is full, is slow.
 
 Rules of this file:
 - All of them happen on the volume that was made for the run, and nowhere else: without one each is
   skipped, with the reason.
 - A power loss is seen by two canaries, written before it: one made durable, one not. The second
   has to be gone afterwards, and the first has to be there, or nothing was shown.
-- The system may end by itself while its disk is full, and for a moment after: that is noted with
-  the end, and whether it is right to is for the harness to say.
+- The system may end by itself while its disk is full or fails, and for a moment after: that is
+  noted with the end, and whether it is right to is for the harness to say.
+- A failing disk is mounted anew before it works again, so a system that is still there has to go.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .process import System
+from .process import System, wait_until
 from .throttle import Throttle, why_writes_cannot_be_slowed
 from .volume import Volume, VolumeError
 
-FULL_DISK = "full disk"
+FULL_DISK, FAILING_DISK = "full disk", "failing disk"
+_PROBE = ".probe"
 _BLOCK_BYTES = 4096
 _PROBE_BYTES = 64 << 10
 _CANARY_BYTES = 8 << 10
+# How long to look whether the system ends by itself when its disk fails.
+_ENDS_S = 1.0
 # A write that was refused just before there was room again still ends the system after it.
 _GRACE_S = 1.0
 
@@ -87,7 +91,22 @@ class Disk:
         self._system.excuse = FULL_DISK
         with _ballast(root).open("wb") as file:
             _take_all(file.fileno(), available_bytes(root))
-        return {"available_bytes": available_bytes(root), "refused": _is_refused(root / ".probe")}
+        return {"available_bytes": available_bytes(root), "refused": _is_refused(root / _PROBE)}
+
+    def fail(self) -> dict[str, Any]:
+        """Let every write and fsync fail, and see what the system does about it.
+
+        The probe was written before, so that it is the fsync that is refused.
+        """
+        root = self._root()
+        self._system.excuse = FAILING_DISK
+        was_running = self._system.leader() is not None
+        with (root / _PROBE).open("wb", buffering=0) as probe:
+            probe.write(bytes(_BLOCK_BYTES))
+            self._volume.fail()
+            refused = _is_refused_sync(probe.fileno())
+        ended = was_running and wait_until(lambda: not self._system.members(), _ENDS_S)
+        return {"was_running": was_running, "refused": refused, "ended": ended}
 
     def slow(self) -> dict[str, Any]:
         """Let every write of the system take its time."""
@@ -98,16 +117,17 @@ class Disk:
         device = self._volume.device()
         assert device is not None
         pids = [process.pid for process in self._system.members()]
-        return self._throttle.limit(device, pids, root / ".probe")
+        return self._throttle.limit(device, pids, root / _PROBE)
 
     def undo(self) -> dict[str, Any]:
         """Give room and speed back. Nothing to undo is no error."""
         try:
-            undo_disk(self._volume, self._throttle)
-            if self._system.excuse is not None:
+            undo_disk(self._volume, self._throttle, self._system)
+            if self._system.excuse == FULL_DISK:
                 time.sleep(_GRACE_S)
         finally:
-            self._system.excuse = None
+            if self._system.excuse in (FULL_DISK, FAILING_DISK):
+                self._system.excuse = None
         return {}
 
     def _root(self) -> Path:
@@ -117,11 +137,15 @@ class Disk:
         return root
 
 
-def undo_disk(volume: Volume, throttle: Throttle) -> None:
+def undo_disk(volume: Volume, throttle: Throttle, system: System) -> None:
     """Undo what any agent did to the disk; the volume itself stays, mounted."""
     throttle.lift()
+    if volume.failed:
+        system.kill()  # it cannot be unmounted under somebody, and nobody can work there
     volume.restore()
     root = volume.root
+    if root is not None:
+        (root / _PROBE).unlink(missing_ok=True)
     if root is not None and _ballast(root).exists():
         _ballast(root).unlink()
         _sync(root)  # the room is there when the journal says so
@@ -168,6 +192,17 @@ def _is_refused(path: Path) -> bool:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
+    return False
+
+
+def _is_refused_sync(descriptor: int) -> bool:
+    """Say whether an fsync fails."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return True
     return False
 
 

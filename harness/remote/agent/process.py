@@ -56,6 +56,8 @@ class System:
         self._asked_by: str | None = None
         # Why it may end by itself at the moment, such as a full disk.
         self.excuse: str | None = None
+        # What is done to each process before it becomes the system, such as joining a group.
+        self.prepare_process: Callable[[int], None] = lambda pid: None
 
     def start(
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None, log: str
@@ -91,6 +93,7 @@ class System:
             assert stat is not None
             notes = {"pid": child.pid, "start_ticks": stat.start_ticks, "boot_id": boot_id()}
             write_atomically(self._notes_path, json_text(notes))
+            self.prepare_process(child.pid)
             gate.write(b"go\n")
         self._asked_by = None
         self._reaper = threading.Thread(target=self._reap, args=(child,), daemon=True)
@@ -106,7 +109,7 @@ class System:
         self._signal_all(signal.SIGCONT)
         self._asked_by = "stop"
         self._signal_all(signal.SIGTERM)
-        gone = _wait(lambda: not self.members(), min(timeout_s, STOP_TIMEOUT_S_MAX))
+        gone = wait_until(lambda: not self.members(), min(timeout_s, STOP_TIMEOUT_S_MAX))
         evidence = self._end("stop", signal.SIGKILL)
         return {**evidence, "killed": not gone}
 
@@ -115,13 +118,13 @@ class System:
         if not self.members():
             raise ProcessError("the system is not running, so it cannot be paused")
         self._signal_all(signal.SIGSTOP)
-        paused = _wait(lambda: self._all_threads(_STOPPED_STATES), STATE_TIMEOUT_S)
+        paused = wait_until(lambda: self._all_threads(_STOPPED_STATES), STATE_TIMEOUT_S)
         return {"paused": paused, "threads": self._threads()}
 
     def resume(self) -> dict[str, Any]:
         """SIGCONT; evidence is that no thread is in state T. Not paused, or gone, is no error."""
         self._signal_all(signal.SIGCONT)
-        resumed = _wait(
+        resumed = wait_until(
             lambda: not any(state in _STOPPED_STATES for state in self._states()), STATE_TIMEOUT_S
         )
         return {"resumed": resumed, "threads": self._threads()}
@@ -221,7 +224,8 @@ class System:
             write_atomically(self._exit_path, json_text(record))
 
 
-def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Look until something is so; False if it is not in time."""
     deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
     while not condition():
         if time.monotonic_ns() > deadline_ns:

@@ -111,6 +111,11 @@ class Volume:
 
         Nothing may have a file open there.
         """
+        self.fail()
+        self.restore()
+
+    def fail(self) -> None:
+        """Lose what is not durable, and refuse (EIO) whatever anybody does there, until `restore`."""
         root = self._mounted()
         self._note(root, cut=True)
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -120,7 +125,12 @@ class Volume:
             raise VolumeError(f"its power could not be cut: {error}") from None
         finally:
             os.close(descriptor)
-        self.restore()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was struck and not restored since."""
+        notes = read_json(self._notes_path)
+        return notes is not None and bool(notes["cut"])
 
     def restore(self) -> None:
         """Let it be mounted and alive, also after a power loss that ended half way."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.remote.agent import disk, healing, process, throttle, volume
-from harness.remote.evidence import FULL_DISK
+from harness.remote.evidence import FAILING_DISK, FULL_DISK
 
 # Mounting needs root, as the lab does.
 pytestmark = pytest.mark.lab
@@ -165,6 +165,41 @@ def test_giving_up_on_a_full_disk_is_noted_with_the_reason_and_later_ends_are_no
     eventually(lambda: mounted.system.report()["exits_total"] == 2)
     ends = [(end["status"], end["asked_by"]) for end in mounted.system.report()["exits"]]
     assert ends == [(4, FULL_DISK), (4, None)]
+
+
+def test_a_failing_disk_ends_who_minds_and_works_again_with_what_was_durable(mounted: Rig) -> None:
+    write(mounted.root / "durable", "kept", sync=True)
+    disk._sync(mounted.root)
+    write(mounted.root / "durable", " and lost", sync=False)
+    mounted.start(WRITER)
+    eventually(lambda: (mounted.root / "data").exists())
+    assert mounted.disk.fail() == {"was_running": True, "refused": True, "ended": True}
+    (end,) = mounted.system.report()["exits"]
+    assert (end["status"], end["asked_by"]) == (4, FAILING_DISK)
+    with pytest.raises(OSError, match="Input/output error"):
+        write(mounted.root / "durable", "more", sync=True)
+    mounted.disk.undo()
+    assert mounted.system.excuse is None
+    assert (mounted.root / "durable").read_text().startswith("kept")
+    assert not (mounted.root / ".probe").exists()
+    write(mounted.root / "durable", " and more", sync=True)
+
+
+def test_who_does_not_mind_a_failing_disk_is_killed_before_it_is_mended(mounted: Rig) -> None:
+    mounted.start(LOOP)
+    assert mounted.disk.fail() == {"was_running": True, "refused": True, "ended": False}
+    assert mounted.system.leader() is not None
+    mounted.disk.undo()
+    assert mounted.system.leader() is None
+    assert mounted.system.report()["exits"][-1]["asked_by"] == "kill"
+    write(mounted.root / "file", "the disk works", sync=True)
+
+
+def test_a_failing_disk_is_mended_when_its_agent_is_gone(mounted: Rig) -> None:
+    mounted.start(LOOP)
+    mounted.disk.fail()
+    assert healing.heal_host(mounted.home, leave_running=True)["problems"] == {}
+    write(mounted.root / "file", "the disk works", sync=True)
 
 
 def test_a_slow_disk_is_slow_for_the_system_and_the_group_goes(mounted: Rig) -> None:
