@@ -20,11 +20,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from checker.history import EventType, History, HistoryError
+from checker.history import EventType, History, HistoryError, Operation
 from harness import store
-from harness.experiment import Findings
+from harness.acknowledged import Story, Strike
+from harness.experiment import Convergence, Findings, Recovery
 from harness.nemesis.beyond import beyond_model
-from harness.nemesis.conductor import evidence_by_name
+from harness.nemesis.conductor import FaultRecord, came_back, evidence_by_name
+from harness.nemesis.faults import Certainty
 from harness.outcome import (
     EXIT_CODES,
     CheckSummary,
@@ -34,7 +36,8 @@ from harness.outcome import (
     decide,
 )
 from harness.progress import Progress
-from harness.spec import Spec
+from harness.served_last import unserved
+from harness.spec import KEEP, Spec
 from workloads.workload import Workload
 
 log = logging.getLogger("harness")
@@ -74,7 +77,14 @@ def _document(
     findings: Findings,
     progress: Progress,
 ) -> dict[str, Any]:
-    acknowledged = _acknowledged_under_load(history, int(spec.time_limit * 1e9))
+    operations = _operations(history)
+    load_ns = int(spec.time_limit * 1e9)
+    acknowledged = _acknowledged_under_load(operations, load_ns)
+    story = Story(
+        operations, _strikes(findings.records, load_ns), nodes=findings.nodes, load_ns=load_ns
+    )
+    around = story.measure()
+    final_ns = findings.final_ns
     evidence = Evidence(
         checks=checks,
         acknowledged=sum(acknowledged.values()),
@@ -84,6 +94,8 @@ def _document(
         never_acknowledged=[f for f in workload.functions if not acknowledged[f]],
         leader_faults=_leader_faults(findings),
         leader_changes=count_changes([one["leader"] for one in findings.leader_changes]),
+        silences=story.missing(always=spec.quorum == KEEP),
+        unserved=[] if final_ns is None else unserved(operations, final_ns),
         failures=findings.failures,
         interrupted=findings.interrupted,
         beyond_model=beyond_model(findings.model, findings.records, spec.nodes),
@@ -103,12 +115,15 @@ def _document(
         "operations": _count(history),
         "by_f": _count_by_f(history),
         "rates": findings.rates,
-        "latency_ms": _latency_ms(history),
+        "latency_ms": _latency_ms(operations),
         "leader_changes": findings.leader_changes,
-        "faults": [record.to_json() for record in findings.records],
+        "faults": [
+            record.to_json() | (around[id_].to_json() if (id_ := record.fault.id) in around else {})
+            for record in findings.records
+        ],
         "beyond_model": list(evidence.beyond_model),
-        "recovery": _recovery(findings),
-        "convergence": None if findings.convergence is None else asdict(findings.convergence),
+        "recovery": _ending(findings.recovery),
+        "convergence": _ending(findings.convergence),
         "failures": findings.failures,
         "phases": progress.phases,
     }
@@ -129,13 +144,42 @@ def _leader_faults(findings: Findings) -> int:
     )
 
 
-def _acknowledged_under_load(history: History, until_ns: int) -> Counter[str]:
+def _operations(history: History) -> list[Operation]:
+    """Return a history's operations; of one that makes no sense, none."""
+    try:
+        return history.operations()
+    except HistoryError:
+        return []
+
+
+def _strikes(records: list[FaultRecord], load_ns: int) -> list[Strike]:
+    """Return the faults that may have had an effect. One that was not undone lasts to the end."""
+    strikes = []
+    for record in records:
+        if record.start_ns is None or record.certainty is Certainty.SKIPPED:
+            continue
+        stop_ns = load_ns if record.stop_ns is None else record.stop_ns
+        ending_ns = stop_ns if record.ending_ns is None else record.ending_ns
+        fault = record.fault
+        strikes.append(
+            Strike(
+                fault=fault.id,
+                what=f"{fault.kind}:{fault.name} (#{fault.id})",
+                installed=record.certainty is Certainty.INSTALLED,
+                harmed=record.harmed,
+                start_ns=record.start_ns,
+                begun_ns=ending_ns if record.begun_ns is None else record.begun_ns,
+                ending_ns=ending_ns,
+                stop_ns=stop_ns,
+                left=tuple(came_back(record, records).items()),
+            )
+        )
+    return strikes
+
+
+def _acknowledged_under_load(operations: list[Operation], until_ns: int) -> Counter[str]:
     """Count, for each function, what was acknowledged of the load: the final reads show nothing
     about a system under faults."""
-    try:
-        operations = history.operations()
-    except HistoryError:
-        return Counter()
     return Counter(
         operation.f
         for operation in operations
@@ -143,12 +187,8 @@ def _acknowledged_under_load(history: History, until_ns: int) -> Counter[str]:
     )
 
 
-def _latency_ms(history: History) -> dict[str, float] | None:
+def _latency_ms(operations: list[Operation]) -> dict[str, float] | None:
     """The quantiles of all acknowledged operations, as the report has them."""
-    try:
-        operations = history.operations()
-    except HistoryError:
-        return None
     took_ms = [
         ((operation.completion.time or 0) - (operation.invocation.time or 0)) / 1e6
         for operation in operations
@@ -173,16 +213,8 @@ def _count_by_f(history: History) -> dict[str, dict[str, int]]:
     }
 
 
-def _recovery(findings: Findings) -> dict[str, Any] | None:
-    recovery = findings.recovery
-    if recovery is None:
-        return None
-    return {
-        "recovered": recovery.recovered,
-        "seconds": recovery.seconds,
-        "deadline_s": recovery.deadline_s,
-        "detail": recovery.detail,
-    }
+def _ending(ending: Recovery | Convergence | None) -> dict[str, Any] | None:
+    return None if ending is None else {**asdict(ending), "stalls": ending.stalls.to_json()}
 
 
 def _iso(moment: datetime) -> str:

@@ -3,8 +3,9 @@
 Rules of this file:
 - One clock for everything in the history: nanoseconds since the load began.
 - Faults end before recovery is demanded, and recovery is demanded of every node: that it votes, if
-  members were changed, and then that a read is served through it, each within a deadline. A system
-  that does not recover has failed (`liveness`); the evidence is what each node said last.
+  members were changed, and then that a write and a read are served through it, each within a
+  deadline; and that somebody leads. A system that does not recover has failed (`liveness`); the
+  evidence is what each node said last. How long the harness itself stood still is measured too.
 - Nothing here decides the outcome: it is collected in `Findings`.
 """
 
@@ -14,14 +15,12 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from checker.history import EventType
 from harness import store
 from harness.agreement import Agreement
 from harness.cluster import Cluster
@@ -30,19 +29,21 @@ from harness.interpreter import Interpreter
 from harness.journal import Journal
 from harness.log_scan import Scan
 from harness.nemesis.administration import make_administrative, unable
-from harness.nemesis.conductor import Conductor, FaultRecord
+from harness.nemesis.conductor import Conductor, FaultRecord, Quorum
 from harness.nemesis.faults import Crew, FaultKind
 from harness.nemesis.kinds import make_kinds
 from harness.nemesis.plan import Plan, make_plan
 from harness.nemesis.roster import Roster
 from harness.observer import Observer
 from harness.progress import Progress
-from harness.spec import REMOVING, Spec
+from harness.service import Service
+from harness.spec import KEEP, REMOVING, Spec
+from harness.stalls import StallMeter, Stalls
 from harness.systems.administrated import Administrated
 from harness.systems.fault_model import CRASHES_ONLY, FaultModel
 from harness.systems.operator import Operator
 from harness.systems.system import Status
-from workloads.generator import Generator, Invocation, stagger, time_limit
+from workloads.generator import Generator, stagger, time_limit
 from workloads.workload import Setting, Workload
 
 log = logging.getLogger("harness")
@@ -54,9 +55,6 @@ _HEAL_TIMEOUT_S: Final = 20.0
 _POLL_S: Final = 0.05
 # What is done last is a few operations on every key; it must end all the same.
 _FINAL_S_MAX: Final = 120.0
-# A probe that is lost must not use up the time that the system has.
-_PROBE_TIMEOUT_S: Final = 1.0
-_STATUS_TIMEOUT_S: Final = 0.5
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -68,6 +66,7 @@ class Recovery:
     seconds: float
     deadline_s: float
     detail: str
+    stalls: Stalls = field(default_factory=Stalls)
 
 
 @dataclass(slots=True)
@@ -78,13 +77,19 @@ class Convergence:
     seconds: float
     deadline_s: float
     detail: str
+    stalls: Stalls = field(default_factory=Stalls)
 
 
 @dataclass(slots=True)
 class Findings:
-    """What a run has learnt so far. Filled as it goes, so that an end at any time leaves it good."""
+    """What a run has learnt so far. Filled as it goes, so that an end at any time leaves it good.
 
+    `final_ns` is when the final phase began.
+    """
+
+    nodes: tuple[str, ...] = ()
     model: FaultModel = CRASHES_ONLY
+    final_ns: int | None = None
     records: list[FaultRecord] = field(default_factory=list)
     leader_changes: list[dict[str, Any]] = field(default_factory=list)
     recovery: Recovery | None = None
@@ -118,9 +123,11 @@ class Experiment:
         )
         self._cluster = cluster
         self._findings = findings
+        findings.nodes = cluster.nodes
         self._progress = progress
         self._began_ns = time.monotonic_ns()
         self._closed = threading.Event()
+        self._service = Service(cluster.system, cluster.nodes, workload.data, self._closed)
         self._journal = Journal(folder / store.HISTORY)
         self._plan = plan or self._make_plan()
         try:
@@ -149,7 +156,8 @@ class Experiment:
 
     def await_ready(self) -> None:
         """Wait until every node serves a read. Raises `HarnessError` if one never does."""
-        waiting = self._serve_everywhere(_READY_TIMEOUT_S)
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        waiting = self._service.everywhere(self._workload.probe, None, deadline)
         if waiting:
             raise HarnessError(
                 f"the system did not come up within {_READY_TIMEOUT_S:.0f} s: {waiting}; "
@@ -174,6 +182,7 @@ class Experiment:
         )
         self._conductor = Conductor(
             plan=self._plan,
+            nodes=self._cluster.nodes,
             kinds=self._make_kinds(),
             journal=self._journal,
             clock=self.clock,
@@ -181,6 +190,7 @@ class Experiment:
             progress=self._progress,
             absent=self._cluster.absent,
             stopped=self._faults_over,
+            quorum=self._quorum(),
         )
         self._findings.records = self._conductor.records
         self._conductor.start()
@@ -195,20 +205,23 @@ class Experiment:
         self._heal()
         self._cluster.settle()
         began = time.monotonic()
-        # Members first: a node that is out serves nobody, and that is no fault of the system.
-        out = self._restore_members(self._spec.recovery_timeout)
-        waiting = self._serve_everywhere(self._spec.recovery_timeout)
-        problems = [problem for problem in (out, waiting) if problem]
+        with StallMeter() as meter:
+            # Members first: a node that is out serves nobody, and that is no fault of the system.
+            out = self._restore_members(self._spec.recovery_timeout)
+            problems, served = self._demand_service(time.monotonic() + self._spec.recovery_timeout)
+        problems = [problem for problem in (out, *problems) if problem]
         self._findings.recovery = Recovery(
             recovered=not problems,
             seconds=round(time.monotonic() - began, 3),
             deadline_s=self._spec.recovery_timeout,
-            detail="; ".join(problems) or f"every node served a {self._workload.probe.f}",
+            detail="; ".join(problems) or served,
+            stalls=meter.stalls,
         )
 
     def read_everything(self) -> None:
         """Do what the workload does last, such as reading every key through every node."""
         assert self._interpreter is not None, "load comes first"
+        self._findings.final_ns = self.clock()
         self._interpreter.run(time_limit(_FINAL_S_MAX, self._workload.final(self._setting)))
 
     def converge(self) -> None:
@@ -217,19 +230,21 @@ class Experiment:
             return
         began = time.monotonic()
         deadline_s = self._spec.recovery_timeout
-        while True:
-            said = {node: self._observer.look(node) for node in self._cluster.nodes}
-            shown = {node: status for node, status in said.items() if status is not None}
-            states = {(status.applied_index, status.state_hash) for status in shown.values()}
-            converged = len(shown) == len(said) and len(states) == 1
-            seconds = time.monotonic() - began
-            if converged or seconds > deadline_s or self._closed.wait(_POLL_S):
-                break
+        with StallMeter() as meter:
+            while True:
+                said = {node: self._observer.look(node) for node in self._cluster.nodes}
+                shown = {node: status for node, status in said.items() if status is not None}
+                states = {(status.applied_index, status.state_hash) for status in shown.values()}
+                converged = len(shown) == len(said) and len(states) == 1
+                seconds = time.monotonic() - began
+                if converged or seconds > deadline_s or self._closed.wait(_POLL_S):
+                    break
         self._findings.convergence = Convergence(
             converged=converged,
             seconds=round(seconds, 3),
             deadline_s=deadline_s,
             detail=", ".join(_state_of(node, status) for node, status in said.items()),
+            stalls=meter.stalls,
         )
 
     def close(self) -> None:
@@ -299,35 +314,31 @@ class Experiment:
                 self._findings.failures.append(self._conductor.error)
             self._conductor = None
 
-    def _serve_everywhere(self, timeout_s: float) -> str:
-        """Wait until a read succeeds through every node; return who did not serve, and why."""
-        deadline = time.monotonic() + timeout_s
-        nodes = self._cluster.nodes
-        with ThreadPoolExecutor(len(nodes)) as pool:
-            try:
-                answers = list(pool.map(lambda node: self._serves(node, deadline), nodes))
-            except BaseException:
-                self._closed.set()  # an interrupt must not wait for the deadline
-                raise
-        return "; ".join(answer for answer in answers if answer)
+    def _demand_service(self, deadline: float) -> tuple[list[str], str]:
+        """Demand a write and a read through every node, and a leader; return the problems, and what
+        to say if there are none."""
+        look, change = self._workload.probe, self._workload.change
+        problems = [self._service.everywhere(look, change, deadline)]
+        asked = [look.f] if change is None else [change.f, look.f]
+        served = f"every node served {' and '.join(dict.fromkeys(asked))}"
+        if self._observer.leader_changes():
+            leader, problem = self._service.await_leader(deadline)
+            problems.append(problem)
+            served += f", {leader} leads"
+        return problems, served
 
-    def _serves(self, node: str, deadline: float) -> str:
-        """Ask a node until it serves a read in time; returns an empty string, or what it said."""
-        client = self._cluster.system.client(node, self._workload.data, timeout_s=_PROBE_TIMEOUT_S)
-        asked = self._workload.probe
-        probe = Invocation(f=asked.f, value=asked.value, key=asked.key, thread=0)
-        said = "was not asked"
-        try:
-            while time.monotonic() < deadline and not self._closed.wait(_POLL_S):
-                completion = client.invoke(probe)
-                if completion.type is EventType.OK and time.monotonic() <= deadline:
-                    return ""
-                said = completion.error or "answered too late"
-        finally:
-            client.close()
-        status = self._cluster.system.status(node, _STATUS_TIMEOUT_S)
-        state = "no status" if status is None else f"{status.role} in term {status.term}"
-        return f"{node} serves no {asked.f} ({said}; {state})"
+    def _quorum(self) -> Quorum | None:
+        """Return what the conductor has to know to keep a quorum, if it is to."""
+        if self._spec.quorum != KEEP:
+            return None
+        nodes, operator = self._cluster.nodes, self._operator
+
+        def configurations() -> list[tuple[str, ...]]:
+            # All nodes too: whoever is out is brought back some time.
+            changed = not set(REMOVING).isdisjoint(self._spec.nemesis)
+            return [nodes, *(operator.configurations() if operator and changed else ())]
+
+        return Quorum(configurations, self._observer.silent)
 
 
 def _state_of(node: str, status: Status | None) -> str:

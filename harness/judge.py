@@ -29,6 +29,7 @@ from harness.nemesis.plan import TAKING
 from harness.outcome import CheckSummary
 from harness.progress import Progress
 from harness.spec import Spec
+from harness.stalls import excuse
 from workloads.checks import Linearizable
 from workloads.workload import Check, Workload
 
@@ -157,14 +158,21 @@ def _liveness(findings: Findings) -> list[CheckSummary]:
     recovery, convergence = findings.recovery, findings.convergence
     if recovery is None:
         return []
-    reason = None
+    reason = why = None
     if not recovery.recovered:
         reason = f"not recovered {recovery.deadline_s:g} s after the last fault: {recovery.detail}"
+        why = excuse(recovery.stalls, recovery.seconds)
     elif convergence is not None and not convergence.converged:
         reason = (
             f"the nodes do not show the same state {convergence.deadline_s:g} s after the last "
             f"operation: {convergence.detail}"
         )
+        why = excuse(convergence.stalls, convergence.seconds)
+    if reason is not None and why is not None:
+        # Whoever stood still himself cannot tell that the system did.
+        return [
+            CheckSummary(name="liveness", verdict=Verdict.UNKNOWN, reason=f"{reason}; but {why}")
+        ]
     if reason is not None and findings.failures:
         # Something of ours broke as well: then nobody knows whose fault it was.
         return [CheckSummary(name="liveness", verdict=Verdict.UNKNOWN, reason=reason)]

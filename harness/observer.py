@@ -33,6 +33,7 @@ class Observer:
         self._clock = clock
         self._lock = threading.Lock()
         self._latest: dict[str, Status | None] = dict.fromkeys(nodes)
+        self._heard: set[str] = set()
         self._leaders: dict[int, tuple[int, str]] = {}
         self.agreement = Agreement()
         self._done = threading.Event()
@@ -56,6 +57,11 @@ class Observer:
                 if status is not None and status.role == "leader"
             ]
         return max(leading)[1] if leading else None
+
+    def silent(self) -> frozenset[str]:
+        """Return the nodes that did not answer when they were asked last, though once they did."""
+        with self._lock:
+            return frozenset(node for node in self._heard if self._latest[node] is None)
 
     def look(self, node: str) -> Status | None:
         """Ask a node once, now, and take it in like every other sample."""
@@ -102,6 +108,7 @@ class Observer:
         with self._lock:
             self._latest[node] = status
             if status is not None:
+                self._heard.add(node)
                 self.agreement.note(node, status)
             if status is not None and status.role == "leader":
                 self._leaders.setdefault(status.term, (now_ns, node))

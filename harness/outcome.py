@@ -3,9 +3,9 @@
 Rules of this file:
 - Exit codes are part of the API. A violation beats everything; then interruption, a failure of the
   harness, bad usage, doubt, and last a pass.
-- A pass has to be earned: valid checks, enough acknowledged operations, every kind of fault seen to
-  work and none that provably never happened, and leader changes where faults struck leaders.
-  Otherwise it is `vacuous`.
+- A pass has to be earned: valid checks, enough acknowledged operations, also around each fault and
+  at the end, every kind of fault seen to work and none that provably never happened, and leader
+  changes where faults struck leaders. Otherwise it is `vacuous`.
 - A system is judged by what it promised to survive. What is wrong after a fault beyond that is
   reported as such, and is inconclusive: whether it would have come without that, nobody knows.
 - Pure: everything is decided from values.
@@ -77,7 +77,8 @@ class Evidence:
 
     `fault_evidence` maps each planned fault's (kind, name) to the evidence of each time, and
     `fault_kinds` are those that were asked for. `never_acknowledged` are the functions of the
-    workload that did not succeed once.
+    workload that did not succeed once; `silences` say around which faults nothing was acknowledged
+    that could have been, `unserved` what was not served in the end.
     `failures` are messages of the harness, not of the system. `leader_faults` counts the faults
     that struck a leader, `leader_changes` the changes of leader seen after the first election.
     `beyond_model` has a sentence for each fault that took more than the system promises to survive.
@@ -91,6 +92,8 @@ class Evidence:
     never_acknowledged: Sequence[str]
     leader_faults: int
     leader_changes: int
+    silences: Sequence[str] = ()
+    unserved: Sequence[str] = ()
     failures: Sequence[str] = ()
     interrupted: bool = False
     beyond_model: Sequence[str] = ()
@@ -154,4 +157,4 @@ def _missing(evidence: Evidence) -> list[str]:
         missing.append(
             f"{evidence.leader_faults} faults struck a leader, but no change of leader was seen"
         )
-    return missing
+    return [*missing, *evidence.silences, *evidence.unserved]

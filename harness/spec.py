@@ -26,6 +26,8 @@ from workloads.catalogue import WORKLOADS
 
 SYSTEMS = ("raft", "etcd")
 READS = ("linear", "lease", "stale")
+# Whether faults may take the cluster's majority, or have to leave it one.
+ANY, KEEP = "any", "keep"
 FAULTS = (
     "partition",
     "kill",
@@ -113,8 +115,18 @@ class Spec:
     nemesis_interval: float = _option(
         5.0, "seconds from one fault of a kind to the next", low=1, high=3600
     )
+    quorum: str = _option(
+        ANY,
+        "'keep': only nodes are struck without which a majority of every configuration stays "
+        "unharmed, and something has to be acknowledged during every fault; 'any': whoever the plan "
+        "says",
+        choices=(ANY, KEEP),
+    )
     recovery_timeout: float = _option(
-        20.0, "seconds in which every node must serve again after the faults", low=1, high=3600
+        20.0,
+        "seconds in which every node must serve writes and reads again after the faults",
+        low=1,
+        high=3600,
     )
     test_count: int = _option(1, "how many runs, each with its own seed", low=1, high=10_000)
     seed: int = _option(0, "the one source of randomness", low=0, high=_SEED_BOUND)

@@ -48,6 +48,11 @@ FAULTS: Final[Mapping[str, Column]] = {
     "evidence": Column(
         "string", "`installed`, `skipped`, `indeterminate`; `planned` where nothing is known"
     ),
+    "acknowledged_before": Column("Int64", "how many operations were acknowledged before it began"),
+    "acknowledged_during": Column("Int64", "how many began and were acknowledged while it lasted"),
+    "acknowledged_after": Column("Int64", "how many between its end and that of the load"),
+    "recovered_cluster_ms": Column("float64", "from its end to the next acknowledged change"),
+    "recovered_struck_ms": Column("float64", "the same, through a node that it had harmed"),
     "detail": Column("object", "what was seen on each node when it began"),
     "detail_stop": Column("object", "the same, when it was undone"),
 }

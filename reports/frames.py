@@ -111,6 +111,8 @@ def _seen(events: Sequence[Event]) -> dict[int, dict[str, Any]]:
 def _fault_row(id_: int, fault: Mapping[str, Any]) -> dict[str, Any]:
     start_ns, stop_ns = fault.get("start_ns"), fault.get("stop_ns")
     targets, parameters = fault.get("targets"), fault.get("parameters")
+    acknowledged = _mapping(fault.get("acknowledged"))
+    recovered_ms = _mapping(fault.get("recovered_ms"))
     return {
         "id": id_,
         "kind": _text(fault.get("kind") or "?"),
@@ -120,6 +122,11 @@ def _fault_row(id_: int, fault: Mapping[str, Any]) -> dict[str, Any]:
         "start_ns": start_ns if _is_number(start_ns) else 0,
         "stop_ns": stop_ns if _is_number(stop_ns) else None,
         "evidence": _text(fault.get("evidence") or "indeterminate"),
+        "acknowledged_before": _whole(acknowledged.get("before")),
+        "acknowledged_during": _whole(acknowledged.get("during")),
+        "acknowledged_after": _whole(acknowledged.get("after")),
+        "recovered_cluster_ms": _number(recovered_ms.get("cluster")),
+        "recovered_struck_ms": _number(recovered_ms.get("struck")),
         "detail": fault.get("detail"),
         "detail_stop": fault.get("detail_stop"),
     }
@@ -159,6 +166,10 @@ def _frame(rows: list[dict[str, Any]], columns: Mapping[str, Column]) -> pd.Data
 def _is_number(value: object) -> bool:
     # Within 64 bits: a frame cannot hold more, and nothing that is meant can be more.
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _whole(value: object) -> object:

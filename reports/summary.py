@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -218,11 +218,25 @@ def fault_rows(run: Run) -> list[dict[str, Any]]:
                 "to": moment(stop_ns) if ended else NOTHING,
                 "lasted": lasted,
                 "evidence": clean(fault["evidence"], limit=20),
+                "acknowledged": _around(fault),
+                "recovered": _time_to_recover(fault),
                 "detail": _details(fault["detail"]),
                 "detail_stop": _details(fault["detail_stop"]),
             }
         )
     return rows
+
+
+def _around(fault: Mapping[Hashable, Any]) -> str:
+    """How many operations were acknowledged before, during and after a fault."""
+    counts = [fault[f"acknowledged_{when}"] for when in ("before", "during", "after")]
+    return "" if any(pd.isna(one) for one in counts) else " / ".join(number(one) for one in counts)
+
+
+def _time_to_recover(fault: Mapping[Hashable, Any]) -> list[tuple[str, str]]:
+    """How soon after a fault something was changed again: of the cluster, through a struck node."""
+    times = (("cluster", fault["recovered_cluster_ms"]), ("struck", fault["recovered_struck_ms"]))
+    return [(who, milliseconds(took)) for who, took in times if not pd.isna(took)]
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

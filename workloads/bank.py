@@ -140,4 +140,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Finds("totals", wrong_balances),),
     probe=Probe(f="txn", value=reads_of(["probe"])),
+    change=Probe(f="txn", value=[["w", "probe", 1]]),
 )

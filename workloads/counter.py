@@ -8,7 +8,7 @@ Rules of this file:
 from __future__ import annotations
 
 from .checks import Linearizable
-from .final import everywhere
+from .final import Change, changed_and_seen
 from .generator import Context, Generator, calls, op
 from .randomness import Stream
 from .workload import Probe, Setting, Workload
@@ -32,8 +32,10 @@ def load(setting: Setting) -> Generator:
 
 
 def final(setting: Setting) -> Generator:
-    """Read every counter through every node."""
-    return everywhere(setting, "read", setting.names("c"))
+    """Add to every counter once more, then read every counter through every node."""
+    return changed_and_seen(
+        setting, setting.names("c"), lambda key, _value: Change("add", 1, key), "read"
+    )
 
 
 WORKLOAD = Workload(
@@ -45,4 +47,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Linearizable("counter"),),
     probe=Probe(f="read", key="c0"),
+    change=Probe(f="add", value=1, key="probe"),
 )

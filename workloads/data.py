@@ -10,7 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 # kind -> function -> (what is asked, what an `ok` answers)
 DATA: Final[dict[str, dict[str, tuple[str, str]]]] = {
@@ -64,6 +64,9 @@ DATA: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
 }
 
+# Functions that only look. A transaction looks if all of its steps do.
+LOOKS: Final = frozenset({"read", "get", "length", "holder", "r", "compare"})
+
 # Keys are strings everywhere; in transactions they stand in the steps, elsewhere beside the value.
 # Values are JSON: whole numbers and strings unless the table says otherwise.
 
@@ -75,3 +78,23 @@ def describe(kind: str) -> str:
         tail = f"; answers {answered}" if answered else ""
         lines.append(f"{f}: {asked}{tail}")
     return "\n".join(lines)
+
+
+def changes(f: str, value: Any) -> bool:
+    """Whether an operation may change something; one that is not in the table is taken to."""
+    if f == "txn" and isinstance(value, list):
+        return any(step[0] not in LOOKS for step in value)
+    return f not in LOOKS
+
+
+def objects_of(f: str, key: str | None, value: Any) -> dict[str, bool]:
+    """Return the objects that an operation is about, each with whether it may change there.
+
+    Where there are no keys the function names the one object that there is.
+    """
+    if f == "txn" and isinstance(value, list):
+        about: dict[str, bool] = {}
+        for step in value:
+            about[str(step[1])] = about.get(str(step[1]), False) or step[0] not in LOOKS
+        return about
+    return {f if key is None else key: changes(f, value)}

@@ -121,4 +121,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Linearizable("fenced-mutex", prepare=with_ends_of_leases),),
     probe=Probe(f="holder", key="probe"),
+    change=Probe(f="acquire", value={"owner": "probe", "ttl_ms": TTL_MS}, key="probe"),
 )

@@ -14,7 +14,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from .generator import Context, Generator, Thread, any_of, calls, chain, on_threads, op
+from .final import Change, change_each
+from .generator import Context, Generator, Thread, any_of, calls, chain, on_threads, op, phases
 from .until_nothing import until_nothing
 from .workload import Setting
 
@@ -26,6 +27,15 @@ _GENERATIONS_MAX: Final = 1000
 def fresh_key(setting: Setting, prefix: str, number: int, position: int) -> str:
     """Return key `number` of the generation that serves at this position of the run."""
     return _named(prefix, number, position // (GENERATION * setting.keys))
+
+
+def change_and_read_generations(setting: Setting, prefix: str, f: str) -> Generator:
+    """Change every key of the first generation once more, then read every key of every generation."""
+
+    def change(number: int, value: int) -> Change:
+        return Change(f, value, _named(prefix, number, 0))
+
+    return phases(change_each(setting, setting.keys, change), read_generations(setting, prefix))
 
 
 def read_generations(setting: Setting, prefix: str) -> Generator:

@@ -19,7 +19,7 @@ from checker.history import Event, EventType
 
 from .checks import Linearizable
 from .checks.expiry import with_expiry
-from .final import everywhere
+from .final import Change, changed_and_seen
 from .generator import PENDING, Context, Generator, Invocation, Step
 from .randomness import Stream
 from .workload import Probe, Setting, Workload
@@ -100,8 +100,11 @@ def load(setting: Setting) -> Generator:
 
 
 def final(setting: Setting) -> Generator:
-    """Get every key through every node."""
-    return everywhere(setting, "get", setting.names("k") + setting.names("t"))
+    """Put every key once more, then get every key through every node."""
+    keys = setting.names("k") + setting.names("t")
+    return changed_and_seen(
+        setting, keys, lambda key, value: Change("put", f"f{-value}.", key), "get"
+    )
 
 
 WORKLOAD = Workload(
@@ -113,4 +116,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Linearizable("key-value", prepare=with_expiry),),
     probe=Probe(f="get", key="k0"),
+    change=Probe(f="put", value="probe", key="probe"),
 )

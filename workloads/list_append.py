@@ -8,7 +8,7 @@ Rules of this file:
 from __future__ import annotations
 
 from .checks import Linearizable
-from .fresh_keys import fresh_key, read_generations
+from .fresh_keys import change_and_read_generations, fresh_key
 from .generator import Context, Generator, calls, op
 from .randomness import Stream
 from .workload import Probe, Setting, Workload
@@ -32,8 +32,8 @@ def load(setting: Setting) -> Generator:
 
 
 def final(setting: Setting) -> Generator:
-    """Read every list through every node."""
-    return read_generations(setting, _PREFIX)
+    """Append to one list of each key, then read every list through every node."""
+    return change_and_read_generations(setting, _PREFIX, "append")
 
 
 WORKLOAD = Workload(
@@ -45,4 +45,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Linearizable("list-append"),),
     probe=Probe(f="read", key=f"{_PREFIX}0.0"),
+    change=Probe(f="append", value=0, key="probe"),
 )

@@ -137,4 +137,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Linearizable("owner-mutex"),),
     probe=Probe(f="holder", key="probe"),
+    change=Probe(f="acquire", value={"owner": "probe"}, key="probe"),
 )

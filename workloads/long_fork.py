@@ -90,4 +90,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Finds("long-fork", long_fork),),
     probe=Probe(f="txn", value=reads_of(["probe"])),
+    change=Probe(f="txn", value=[["w", "probe", 1]]),
 )

@@ -13,7 +13,19 @@ from __future__ import annotations
 from typing import Final
 
 from .checks import Linearizable
-from .generator import Context, Generator, calls, chain, clients, each_thread, limit, op, repeat
+from .final import Change, change_each
+from .generator import (
+    Context,
+    Generator,
+    calls,
+    chain,
+    clients,
+    each_thread,
+    limit,
+    op,
+    phases,
+    repeat,
+)
 from .randomness import Stream
 from .until_nothing import until_nothing
 from .workload import Probe, Setting, Workload
@@ -38,12 +50,13 @@ def load(setting: Setting) -> Generator:
 
 
 def final(setting: Setting) -> Generator:
-    """Drain every queue, on all threads at once."""
-    drains = [
-        until_nothing(limit(_DEQUEUES_MAX, repeat(op("dequeue", key=key))))
-        for key in setting.names("q")
-    ]
-    return clients(each_thread(chain(*drains)))
+    """Enqueue once more to every queue, then drain them all, on all threads at once."""
+    names = setting.names("q")
+    last = change_each(
+        setting, len(names), lambda number, value: Change("enqueue", value, names[number])
+    )
+    drains = [until_nothing(limit(_DEQUEUES_MAX, repeat(op("dequeue", key=key)))) for key in names]
+    return phases(last, clients(each_thread(chain(*drains))))
 
 
 WORKLOAD = Workload(
@@ -55,4 +68,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Linearizable("fifo-queue"),),
     probe=Probe(f="length", key="q0"),
+    change=Probe(f="enqueue", value=0, key="probe"),
 )

@@ -17,7 +17,7 @@ from typing import Any
 from checker.history import Event, EventType
 
 from .checks import Linearizable
-from .final import everywhere
+from .final import Change, changed_and_seen
 from .generator import PENDING, Context, Generator, Invocation, Step
 from .randomness import Stream
 from .workload import Probe, Setting, Workload
@@ -71,8 +71,10 @@ def load(setting: Setting) -> Generator:
 
 
 def final(setting: Setting) -> Generator:
-    """Read every key through every node."""
-    return everywhere(setting, "read", setting.names())
+    """Write every key once more, then read every key through every node."""
+    return changed_and_seen(
+        setting, setting.names(), lambda key, value: Change("write", value, key), "read"
+    )
 
 
 WORKLOAD = Workload(
@@ -84,4 +86,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Linearizable("cas-register"),),
     probe=Probe(f="read", key="k0"),
+    change=Probe(f="write", value=0, key="probe"),
 )

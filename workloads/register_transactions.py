@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .checks import Transactional
 from .generator import Generator
-from .transactions import read_all, reads_of, transactions
+from .transactions import change_and_read_all, reads_of, transactions
 from .workload import Probe, Setting, Workload
 
 
@@ -16,13 +16,19 @@ def load(setting: Setting) -> Generator:
     return transactions(setting, "register-transactions", ("r", "w", "rw"))
 
 
+def final(setting: Setting) -> Generator:
+    """Change the first keys once more, then read every key through every node."""
+    return change_and_read_all(setting, "w")
+
+
 WORKLOAD = Workload(
     name="register-transactions",
     summary="transactions that read and write single values, over several keys",
     data="transactions",
     functions=("txn",),
     load=load,
-    final=read_all,
+    final=final,
     checks=(Transactional("rw-register"),),
     probe=Probe(f="txn", value=reads_of(["probe"])),
+    change=Probe(f="txn", value=[["w", "probe", 1]]),
 )

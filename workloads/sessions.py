@@ -21,7 +21,8 @@ from .checks.guarantees import (
     read_your_writes,
     writes_follow_reads,
 )
-from .generator import PENDING, Context, Generator, Invocation, Step
+from .final import Change, change_each
+from .generator import PENDING, Context, Generator, Invocation, Step, phases
 from .randomness import Stream
 from .rotation import Rotation, key_name
 from .scan import Look, scan_everywhere
@@ -70,8 +71,15 @@ def load(setting: Setting) -> Generator:
 
 
 def final(setting: Setting) -> Generator:
-    """Read every key that was ever taken up, through every node."""
-    return scan_everywhere(setting, lambda number: Look("read", key=key_name(number)), bool)
+    """Append to the first keys once more, then read every key that was ever taken up, through every
+    node."""
+    first = change_each(
+        setting,
+        min(_KEYS_MAX, setting.keys),
+        lambda number, value: Change("append", value, key_name(number)),
+    )
+    reads = scan_everywhere(setting, lambda number: Look("read", key=key_name(number)), bool)
+    return phases(first, reads)
 
 
 WORKLOAD = Workload(
@@ -88,4 +96,5 @@ WORKLOAD = Workload(
         Finds("writes-follow-reads", writes_follow_reads),
     ),
     probe=Probe(f="read", key="probe"),
+    change=Probe(f="append", value=0, key="probe"),
 )

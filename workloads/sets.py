@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from .checks import Linearizable
-from .fresh_keys import fresh_key, read_generations
+from .fresh_keys import change_and_read_generations, fresh_key
 from .generator import Context, Generator, calls, op
 from .randomness import Stream
 from .workload import Probe, Setting, Workload
@@ -45,8 +45,8 @@ def load(setting: Setting) -> Generator:
 
 
 def final(setting: Setting) -> Generator:
-    """Read every set through every node."""
-    return read_generations(setting, _PREFIX)
+    """Add to one set of each key, then read every set through every node."""
+    return change_and_read_generations(setting, _PREFIX, "add")
 
 
 WORKLOAD = Workload(
@@ -58,4 +58,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Linearizable("set"),),
     probe=Probe(f="read", key=f"{_PREFIX}0.0"),
+    change=Probe(f="add", value=0, key="probe"),
 )

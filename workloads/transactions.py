@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from checker.history import Event, EventType
 
-from .generator import PENDING, Context, Generator, Invocation, Step
+from .final import Change, change_each
+from .generator import PENDING, Context, Generator, Invocation, Step, phases
 from .randomness import Stream
 from .rotation import Rotation, key_name
 from .scan import Look, scan_everywhere
@@ -88,6 +89,17 @@ def transactions(setting: Setting, name: str, mix: tuple[str, ...]) -> Generator
     """Return the endless row, over so many keys at a time as the run has."""
     keys = Rotation.of(setting.keys, _WRITES_MAX)
     return TransactionOperations(Stream(setting.seed, name), mix, keys)
+
+
+def change_and_read_all(setting: Setting, f: str) -> Generator:
+    """Read the first keys and change them by `f` once more, then read every key that was ever taken
+    up, through every node."""
+
+    def change(number: int, value: int) -> Change:
+        key = key_name(number)
+        return Change("txn", [["r", key, None], [f, key, value]])
+
+    return phases(change_each(setting, setting.keys, change), read_all(setting))
 
 
 def read_all(setting: Setting) -> Generator:

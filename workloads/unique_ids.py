@@ -32,4 +32,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Finds("unique", answered_twice),),
     probe=Probe(f="generate"),
+    change=Probe(f="generate"),
 )

@@ -41,7 +41,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """An operation that every node must be able to serve before the load and after the faults.
+    """An operation that every node must be able to serve.
 
     It is no part of the history, so it must not disturb: a read, or something on a key of its own.
     """
@@ -70,6 +70,8 @@ class Workload:
 
     `data` names the kind of data that the system has to offer. `load` makes what clients do under
     faults, `final` what they do after all of it is healed (and every thread is free).
+    Every node must serve `probe` before the load and after the faults, and then `change` too, if
+    there is one: it changes something, on a key that is made unique for each node and each try.
     """
 
     name: str
@@ -80,3 +82,4 @@ class Workload:
     final: Callable[[Setting], Generator]
     checks: tuple[Check, ...]
     probe: Probe
+    change: Probe | None = None

@@ -92,4 +92,5 @@ WORKLOAD = Workload(
     final=final,
     checks=(Finds("write-skew", write_skew),),
     probe=Probe(f="txn", value=reads_of(["probe"])),
+    change=Probe(f="txn", value=[["w", "probe", 1]]),
 )

@@ -88,11 +88,14 @@ class Member:
         missing = self.roster.out()
         for node in [*targets, *(node for node in missing if node not in targets)]:
             if self.operator.late(deadline):
-                reports[node] = Report(Certainty.INDETERMINATE, "left to the recovery")
+                reports[node] = Report(
+                    Certainty.INDETERMINATE, "left to the recovery", lasting=True
+                )
                 continue
             back = self.roster.bring_back(node, deadline)
             # That it votes is no evidence that it had been out: that was seen at the start, or not.
-            reports[node] = Report(Certainty.INDETERMINATE, back.detail)
+            out = back.certainty is not Certainty.INSTALLED
+            reports[node] = Report(Certainty.INDETERMINATE, back.detail, lasting=out)
         return reports
 
 

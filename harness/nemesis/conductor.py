@@ -7,6 +7,7 @@ Rules of this file:
 - Who leads and who is down is looked up when a fault begins. What was decided is in the history:
   the plan says "leader", the event says which node that was.
 - Every fault that began is ended, in time or by `heal`, also when something goes wrong on the way.
+- Where a quorum is to be kept, nobody is struck without whom some configuration has no majority.
 - The nemesis never ends a run: what goes wrong is evidence, and the outcome is decided from it.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, Final
 from checker.history import NEMESIS, EventType
 from harness.journal import Journal
 from harness.nemesis.faults import Certainty, FaultKind, Report, Reports, overall
+from harness.nemesis.partition import grudge_of
 from harness.nemesis.plan import (
     ADMINISTRATIVE,
     DAMAGING,
@@ -30,6 +32,7 @@ from harness.nemesis.plan import (
     Fault,
     Plan,
 )
+from harness.nemesis.quorum import HARMLESS, allowed, harmed_by
 from harness.progress import Progress
 
 # The longest single wait, so that a stop is heard soon.
@@ -40,13 +43,18 @@ _TICK_S: Final = 0.1
 class FaultRecord:
     """What became of one planned fault; an entry of `outcome.json`.
 
-    `leader` is who led, as far as was known, when the fault began.
+    `leader` is who led, as far as was known, when the fault began, `harmed` whom it takes from the
+    others. It was certainly in force from `begun_ns`, when it had been applied, until `ending_ns`,
+    when its undoing began; it may have been from `start_ns` to `stop_ns`.
     """
 
     fault: Fault
     targets: tuple[str, ...] = ()
+    harmed: tuple[str, ...] = ()
     leader: str | None = None
     start_ns: int | None = None
+    begun_ns: int | None = None
+    ending_ns: int | None = None
     stop_ns: int | None = None
     begun: Reports = field(default_factory=dict)
     ended: Reports = field(default_factory=dict)
@@ -91,6 +99,7 @@ class FaultRecord:
             "kind": self.fault.kind,
             "name": self.fault.name,
             "targets": list(self.targets),
+            "harmed": list(self.harmed),
             "leader": self.leader,
             "parameters": dict(self.fault.parameters),
             "start_ns": self.start_ns,
@@ -101,9 +110,22 @@ class FaultRecord:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """What is known of majorities at the moment, where they are to be kept.
+
+    `configurations()` gives the voters of every configuration that may be in force; it may take a
+    while. `silent()` names nodes that say nothing now, such as one that is still starting.
+    """
+
+    configurations: Callable[[], Sequence[Collection[str]]]
+    silent: Callable[[], Collection[str]]
+
+
 class Conductor:
     """Runs the nemesis of one run. `leader()` says who leads as far as is known now.
 
+    With a `quorum`, only so much is struck that every configuration keeps an unharmed majority.
     `absent()` names nodes that no fault can strike at the moment. `stopped` is set when the faults
     are to end: kinds that wait for something wait no longer.
     """
@@ -112,6 +134,7 @@ class Conductor:
         self,
         *,
         plan: Plan,
+        nodes: Sequence[str],
         kinds: Mapping[str, FaultKind],
         journal: Journal,
         clock: Callable[[], int],
@@ -119,7 +142,10 @@ class Conductor:
         progress: Progress,
         absent: Callable[[], Collection[str]] = tuple,
         stopped: threading.Event | None = None,
+        quorum: Quorum | None = None,
     ) -> None:
+        self._nodes = tuple(nodes)
+        self._quorum = quorum
         self._kinds = kinds
         self._journal = journal
         self._clock = clock
@@ -193,9 +219,11 @@ class Conductor:
         # A fault whose time is over before it could begin: the one before it took too long.
         over = self._clock() >= fault.stop_ns
         leader = self._leader()
+        configurations = self._configurations()
         with self._lock:
             record.leader = leader
-            record.targets = () if over else self._choose(fault, leader)
+            record.targets = () if over else self._choose(fault, leader, configurations)
+            record.harmed = self._harmed(fault, record.targets)
             self._in_force.append(record)
         try:
             record.start_ns = self._write(EventType.INVOKE, record, "start")
@@ -209,14 +237,16 @@ class Conductor:
             record.begun = {"*": Report(Certainty.INDETERMINATE, "was being applied")}
             record.begun = self._kinds[fault.kind].start(fault, record.targets)
         else:
-            why = "the one before it was not over" if over else "no node was fit to be struck"
+            unfit = "no node was fit to be struck"
+            unfit += "" if self._quorum is None else ", or too few would be left for a quorum"
+            why = "the one before it was not over" if over else unfit
             record.begun = {"*": Report(Certainty.SKIPPED, why)}
-        self._write(EventType.INFO, record, "start", record.begun)
+        record.begun_ns = self._write(EventType.INFO, record, "start", record.begun)
 
     def _end(self, record: FaultRecord) -> None:
         fault = record.fault
         try:
-            self._write(EventType.INVOKE, record, "stop")
+            record.ending_ns = self._write(EventType.INVOKE, record, "stop")
         finally:
             # Whether or not it could be journalled: a full disk must not leave hosts struck.
             if record.targets:
@@ -229,21 +259,51 @@ class Conductor:
         with self._lock:
             self._in_force.remove(record)
 
-    def _choose(self, fault: Fault, leader: str | None) -> tuple[str, ...]:
-        """Turn symbolic targets into nodes, and pass over nodes that another fault holds down."""
+    def _choose(
+        self, fault: Fault, leader: str | None, configurations: Sequence[Collection[str]]
+    ) -> tuple[str, ...]:
+        """Turn symbolic targets into nodes, and pass over nodes that another fault holds down, or
+        without which there would be no quorum."""
+        count, struck = len(fault.targets), self._struck()
         if fault.kind == "partition" and LEADER not in fault.targets:
-            return fault.targets
+            harmed = self._harmed(fault, fault.targets)
+            if harmed == fault.targets:  # it can do with others, or fewer
+                return allowed(configurations, struck, [*harmed, *fault.fallback])[:count]
+            return fault.targets if allowed(configurations, struck, harmed) == harmed else ()
         wanted = [leader if name == LEADER else name for name in fault.targets]
-        taken: list[str] = []
+        fit: list[str] = []
         down = self._down()
         if fault.kind == "transfer" and leader is not None:
             down.add(leader)  # it is to go to somebody else
         for name in [*wanted, *fault.fallback]:
-            if len(taken) == len(fault.targets):
-                break
-            if name is not None and name not in taken and name not in down:
-                taken.append(name)
-        return tuple(taken)
+            if name is not None and name not in fit and name not in down:
+                fit.append(name)
+        if fault.kind in HARMLESS:
+            return tuple(fit[:count])
+        return allowed(configurations, struck, fit)[:count]
+
+    def _configurations(self) -> Sequence[Collection[str]]:
+        """Return those that are to keep a majority: none, if no quorum is to be kept."""
+        return () if self._quorum is None else self._quorum.configurations()
+
+    def _harmed(self, fault: Fault, targets: tuple[str, ...]) -> tuple[str, ...]:
+        grudge = None
+        if fault.kind == "partition" and targets:
+            grudge = grudge_of(fault, self._nodes, targets)
+        return harmed_by(fault.kind, fault.name, targets, grudge)
+
+    def _struck(self) -> set[str]:
+        """Return whoever is harmed by now, or says nothing; only where a quorum is to be kept."""
+        if self._quorum is None:
+            return set()
+        harmed = {node for record in self._in_force for node in record.harmed}
+        out = {
+            node
+            for record in self.records
+            for node, until_ns in came_back(record, self.records).items()
+            if until_ns is None
+        }
+        return {*harmed, *out, *self._absent(), *self._quorum.silent()}
 
     def _down(self) -> set[str]:
         """Return the nodes that a fault in force holds down or may bring down, or that are absent."""
@@ -273,6 +333,26 @@ class Conductor:
             time_ns=now_ns, process=NEMESIS, type=kind, f=record.fault.kind, value=value
         )
         return now_ns
+
+
+def came_back(record: FaultRecord, records: Sequence[FaultRecord]) -> dict[str, int | None]:
+    """Return the nodes that were struck still when a fault had been undone, each with when a later
+    fault of that kind, or of members, ended with the node back; `None` if none has."""
+    later = sorted(
+        (other.stop_ns, other.fault.id, other.ended)
+        for other in records
+        if other.fault.kind in (record.fault.kind, "member")
+        and other.stop_ns is not None
+        and other.stop_ns > (record.stop_ns or 0)
+    )
+
+    def back_ns(node: str) -> int | None:
+        for stop_ns, _, ended in later:
+            if node in ended and not ended[node].lasting:
+                return stop_ns
+        return None
+
+    return {node: back_ns(node) for node, report in record.ended.items() if report.lasting}
 
 
 def evidence_by_name(records: Sequence[FaultRecord]) -> dict[tuple[str, str], list[str]]:

@@ -76,11 +76,18 @@ class Damage:
             deadline = self.operator.deadline(_REPLACE_S)
             if self.operator.late(deadline):
                 later = "is replaced in the recovery"
-                reports[node] = Report(Certainty.INDETERMINATE, later, contained=refused)
+                reports[node] = Report(
+                    Certainty.INDETERMINATE, later, contained=refused, lasting=True
+                )
                 continue
             done = self.roster.replace(node, deadline)
             # That it votes is no evidence that it was struck: that was seen at the start, or not.
-            reports[node] = Report(Certainty.INDETERMINATE, done.detail, contained=refused)
+            reports[node] = Report(
+                Certainty.INDETERMINATE,
+                done.detail,
+                contained=refused,
+                lasting=self.roster.is_condemned(node),
+            )
         return reports
 
     def _do(self, fault: Fault, node: str, agent: Agent) -> Report:

@@ -36,11 +36,13 @@ class Report:
     """What was seen on one node.
 
     `contained`: it lost what had been durable, saw that, and refused to run without it.
+    `lasting`: it is struck still although the fault was undone.
     """
 
     certainty: Certainty
     detail: str
     contained: bool = False
+    lasting: bool = False
 
 
 Reports = Mapping[str, Report]

@@ -12,7 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -22,7 +22,7 @@ class Members:
     """Who belongs to the cluster as one node knows it.
 
     `outgoing` are the voters of the configuration before, while a change of voters is under way.
-    `index` is the place of the configuration in the log, `committed` whether the node knows that
+    `index` is the place of the configuration in the log, or a later one, `committed` whether the node knows that
     it is there to stay.
     """
 
@@ -35,6 +35,11 @@ class Members:
     def includes(self, node: str) -> bool:
         """Whether a node has any part in it."""
         return node in self.voters or node in self.outgoing or node in self.learners
+
+    def same_as(self, other: Members | None) -> bool:
+        """Whether another node knows the same members. Where they came in the log may differ: a node
+        that has compacted that place knows only that it was before the end of its snapshot."""
+        return other is not None and replace(other, index=self.index) == self
 
     def votes(self, node: str) -> bool:
         """Whether a node is a voter for good: no change of voters is under way."""

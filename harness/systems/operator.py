@@ -102,13 +102,23 @@ class Operator:
             self._known = newest([self._known, *seen])
             return self._known
 
+    def configurations(self) -> list[tuple[str, ...]]:
+        """Ask every node; return the voters of each configuration that one of them knows, committed
+        or not, both halves of a joint one: any of these may be in force."""
+        self.look()
+        with self._lock:
+            known = [members for members in (*self._seen, self._known) if members is not None]
+        halves = [half for members in known for half in (members.voters, members.outgoing) if half]
+        return list(dict.fromkeys(halves))
+
     def differing(self) -> list[str]:
-        """Return the nodes whose last answer was not the newest committed configuration."""
+        """Return the nodes whose last answer was not the newest committed configuration, wherever
+        in the log they have it."""
         with self._lock:
             return [
                 node
                 for node, members in zip(self.nodes, self._seen, strict=False)
-                if members is None or members != self._known
+                if members is None or not members.same_as(self._known)
             ]
 
     def await_members(

@@ -232,6 +232,21 @@ def test_an_older_configuration_is_not_believed_later(stage: Stage) -> None:
     assert stage.operator.look() == members("n1", "n2", index=9)
 
 
+def test_every_configuration_that_a_node_knows_may_be_in_force(stage: Stage) -> None:
+    """Committed or not, and both halves of a joint one."""
+    joint = Members(
+        voters=("n1", "n2", "n3", "n4"),
+        outgoing=("n1", "n2", "n3", "n5"),
+        learners=(),
+        index=2,
+        committed=False,
+    )
+    everyone = stage.system.members
+    stage.system.members = lambda node, s: joint if node == "n2" else everyone(node, s)  # type: ignore
+    known = stage.operator.configurations()
+    assert set(known) == {stage.system.now.voters, joint.voters, joint.outgoing}
+
+
 def test_a_voter_is_removed_and_comes_back_as_a_new_node(stage: Stage) -> None:
     out = stage.roster.take_out("n3", stage.soon())
     assert out.certainty is Certainty.INSTALLED
@@ -390,11 +405,24 @@ def test_only_voters_may_lose_data_and_nobody_while_another_is_to_be_replaced(st
     assert "no node said" in stage.roster.unfit(["n1"])["n1"]
 
 
+def test_a_node_that_has_compacted_its_log_knows_the_members_all_the_same(stage: Stage) -> None:
+    """After a restart from a snapshot it shows the snapshot's index for the configuration's."""
+    everyone = stage.system.members
+    later = replace(stage.system.now, index=2383)
+    stage.system.members = lambda node, s: later if node == "n3" else everyone(node, s)  # type: ignore
+    assert stage.roster.restore(stage.soon(0.5)) == ""
+    under_way = replace(later, committed=False)
+    stage.system.members = lambda node, s: under_way if node == "n3" else everyone(node, s)  # type: ignore
+    assert "n3 knows nothing" in stage.roster.restore(stage.soon(0.3))
+
+
 def test_faults_that_end_leave_the_rest_to_the_recovery(stage: Stage) -> None:
     member = Member(stage.operator, stage.roster)
     assert member.start(fault("remove-one", "n3"), ["n3"])["n3"].certainty is Certainty.INSTALLED
     stage.stopped.set()
-    assert "recovery" in member.stop(fault("remove-one", "n3"), ["n3"])["n3"].detail
+    left = member.stop(fault("remove-one", "n3"), ["n3"])["n3"]
+    assert "recovery" in left.detail
+    assert left.lasting, "it is out still"
     assert stage.hosts.done == []
     stage.operator.free()
     assert stage.roster.restore(stage.soon()) == ""
@@ -410,6 +438,7 @@ def test_the_member_fault_replaces_at_once_or_at_its_end(stage: Stage) -> None:
     stage.system.now = replace(stage.system.now, voters=("n1", "n2", "n3"), index=90)
     reports = member.stop(fault("remove-one", "n4"), ["n4"])
     assert set(reports) == {"n4", "n5"}, "whoever is out comes back"
+    assert not any(report.lasting for report in reports.values())
     assert stage.roster.out() == []
 
 

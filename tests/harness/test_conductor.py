@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,13 @@ import pytest
 
 from checker.history import NEMESIS, EventType, read_jsonl
 from harness.journal import Journal
-from harness.nemesis.conductor import Conductor, evidence_by_name
+from harness.nemesis.conductor import (
+    Conductor,
+    FaultRecord,
+    Quorum,
+    came_back,
+    evidence_by_name,
+)
 from harness.nemesis.faults import Certainty, Report, Reports, overall
 from harness.nemesis.plan import LEADER, Fault, Plan
 from harness.progress import Progress
@@ -63,16 +69,19 @@ class Stage:
         self.absent: set[str] = set()
         self.stopped = threading.Event()
         self.leader: str | None = "n2"
+        self.quorum: Quorum | None = None
         self.progress = Progress(shown=False)
 
     def conduct(self, *faults: Fault, for_ms: int, finish: bool = True) -> Conductor:
         began_ns = time.monotonic_ns()
         conductor = Conductor(
             plan=Plan(seed=0, faults=faults),
+            nodes=NODES,
             kinds={
                 "kill": self.kind,
                 "partition": self.kind,
                 "disk": self.kind,
+                "pause": self.kind,
                 "resource": self.kind,
                 "member": self.slow,
                 "transfer": self.kind,
@@ -83,6 +92,7 @@ class Stage:
             progress=self.progress,
             absent=lambda: self.absent,
             stopped=self.stopped,
+            quorum=self.quorum,
         )
         conductor.start()
         time.sleep(for_ms / 1000)
@@ -213,6 +223,83 @@ def test_a_fault_that_strikes_nobody_is_skipped_and_says_so(stage: Stage) -> Non
     assert [number for _, number, _ in stage.kind.log] == [0, 0]
     assert "no node was fit" in str(record.to_json()["detail"])
     assert evidence_by_name(conductor.records) == {("kill", "kill-0"): ["installed"]}
+
+
+def keep(
+    stage: Stage, *voters: Sequence[str], silent: Collection[str] = ()
+) -> None:  # fmt: skip
+    stage.quorum = Quorum(lambda: list(voters), lambda: silent)
+
+
+def test_where_a_quorum_is_kept_only_a_minority_is_struck(stage: Stage) -> None:
+    keep(stage, NODES)
+    both = stage.conduct(
+        fault(0, 0, 200, *NODES), fault(1, 40, 160, LEADER, kind="pause"), for_ms=400
+    )
+    first, second = both.records
+    assert first.targets == first.harmed == ("n1",)
+    assert (second.targets, second.certainty) == ((), Certainty.SKIPPED)
+    assert "quorum" in str(second.to_json()["detail"])
+    assert evidence_by_name(both.records) == {("kill", "kill-0"): ["installed"]}
+
+
+def test_a_node_that_is_cut_off_already_costs_no_quorum(stage: Stage) -> None:
+    keep(stage, NODES)
+    cut = fault(0, 0, 200, "n3", kind="partition")
+    records = stage.conduct(cut, fault(1, 40, 160, LEADER), for_ms=400).records
+    assert [record.targets for record in records] == [("n3",), ("n3",)]
+
+
+def test_a_partition_of_all_happens_only_if_a_majority_stays_together(stage: Stage) -> None:
+    keep(stage, NODES)
+    ring = replace(
+        fault(0, 0, 60, *NODES, kind="partition"), name="bridge", parameters={"shuffle": 1}
+    )
+    record = stage.conduct(ring, for_ms=200).records[0]
+    assert record.targets == NODES
+    assert len(record.harmed) == 1
+    keep(stage, NODES, silent=set(NODES) - set(record.harmed))
+    assert stage.conduct(ring, for_ms=200).records[0].targets == ()
+
+
+def test_both_configurations_of_a_change_keep_their_majority(stage: Stage) -> None:
+    """Of n1 to n3 any one can be spared, of n2 and n3, which are to stay, none."""
+    keep(stage, NODES, ("n2", "n3"))
+    assert stage.conduct(fault(0, 0, 20, LEADER), for_ms=200).records[0].targets == ("n1",)
+
+
+def test_a_node_that_says_nothing_counts_as_struck(stage: Stage) -> None:
+    keep(stage, NODES, silent=("n3",))
+    assert stage.conduct(fault(0, 0, 20, LEADER), for_ms=200).records[0].targets == ("n3",)
+
+
+def test_handing_leadership_over_needs_no_quorum_to_spare(stage: Stage) -> None:
+    keep(stage, NODES, silent=("n1",))
+    record = stage.conduct(fault(0, 0, 20, "n3", kind="transfer"), for_ms=200).records[0]
+    assert (record.targets, record.harmed) == (("n3",), ())
+
+
+def test_a_member_that_is_not_back_counts_as_struck_until_it_is() -> None:
+    def ended(number: int, stop_ns: int, *, lasting: bool, kind: str = "member") -> FaultRecord:
+        report = Report(Certainty.INDETERMINATE, "", lasting=lasting)
+        record = FaultRecord(fault(number, 0, 0, "n1", kind=kind), targets=("n1",))
+        record.stop_ns, record.ended = stop_ns, {"n1": report}
+        return record
+
+    out = ended(0, 10, lasting=True)
+    records = [out, ended(1, 20, lasting=False, kind="kill"), ended(2, 30, lasting=True)]
+    assert came_back(out, records) == {"n1": None}
+    assert came_back(out, [*records, ended(3, 40, lasting=False)]) == {"n1": 40}
+    assert came_back(records[1], records) == {}
+
+
+def test_a_record_says_when_the_fault_was_certainly_in_force(stage: Stage) -> None:
+    record = stage.conduct(fault(0, 0, 60, "n1", kind="member"), for_ms=500).records[0]
+    times = [record.start_ns, record.begun_ns, record.ending_ns, record.stop_ns]
+    assert None not in times
+    assert times == sorted(times, key=lambda one: one or 0)
+    assert (record.begun_ns or 0) - (record.start_ns or 0) >= 250 * MS, "it took as long to apply"
+    assert record.to_json()["harmed"] == ["n1"]
 
 
 def test_being_undone_shows_nothing_about_having_been_done(stage: Stage) -> None:

@@ -46,6 +46,8 @@ def test_a_run_that_showed_everything_passes() -> None:
     [
         (replace(GOOD, acknowledged=9), "only 9 operations were acknowledged"),
         (replace(GOOD, leader_changes=0), "no change of leader"),
+        (replace(GOOD, silences=["nothing was acknowledged during the fault x"]), "the fault x"),
+        (replace(GOOD, unserved=["no last look was acknowledged of k3"]), "no last look"),
         (replace(GOOD, never_acknowledged=["cas"]), "no cas was ever acknowledged"),
         (replace(GOOD, fault_kinds=("kill", "pause")), "no pause happened"),
         (replace(GOOD, fault_kinds=("kill",), fault_evidence={}), "no kill happened"),

@@ -198,6 +198,13 @@ def _after(call: Call) -> Any:
     return call.input[1] if call.f == "cas" else call.input
 
 
+# What was acknowledged around each fault, and how soon after it: through no struck node, here.
+AROUND = {
+    "acknowledged": {"before": 640, "during": 17, "after": 305},
+    "recovered_ms": {"cluster": 12.5, "struck": None},
+}
+
+
 def write(
     folder: Path,
     story: Story,
@@ -250,7 +257,10 @@ def write(
             "completed": {"ok": 5500, "fail": 300, "info": 100},
         },
         "leader_changes": story.leaders,
-        "faults": story.faults,
+        "faults": [
+            {**fault, **(AROUND if fault["evidence"] == "installed" else {})}
+            for fault in story.faults
+        ],
         "phases": [
             {"name": "lab up", "seconds": 0.6},
             {"name": "deploy", "seconds": 2.1},

@@ -81,6 +81,16 @@ def test_a_pass_shows_the_numbers_that_matter(pages: Pages, runs: Folder) -> Non
     assert shown.all("button")[0].attributes["data-copies"] == "repeat"
 
 
+def test_every_fault_says_what_was_acknowledged_around_it_and_how_soon(
+    pages: Pages, runs: Folder
+) -> None:
+    shown = pages("pass")
+    text = shown.by_id("faults").text
+    installed = (load(runs("pass")).faults["evidence"] == "installed").sum()
+    assert text.count("640 / 17 / 305") == text.count("12.5") == installed > 0
+    assert "struck" not in text, "of what was not measured nothing is said"
+
+
 def test_every_fault_is_listed_with_its_evidence(pages: Pages, runs: Folder) -> None:
     shown = pages("pass")
     faults = shown.by_id("faults").text

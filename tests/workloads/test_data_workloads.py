@@ -11,6 +11,7 @@ from checker.budget import Budget
 from checker.history import Event, EventType, History
 from checker.verdict import Verdict
 from workloads.catalogue import workload_named
+from workloads.data import changes
 from workloads.fresh_keys import GENERATION
 from workloads.generator import (
     Generator,
@@ -144,15 +145,23 @@ def test_what_is_given_is_unique_in_the_run(name: str, gives: tuple[str, ...]) -
 
 
 @every_workload
-def test_in_the_end_every_node_is_asked_for_every_key(name: str) -> None:
+def test_in_the_end_keys_are_changed_and_every_node_is_asked_for_every_key(name: str) -> None:
     operations = 2 * GENERATION * 2 + 100
     invoked = [event for event in played(name, operations=operations).events
                if event.type is INVOKE]  # fmt: skip
     load, last = invoked[:operations], invoked[operations:]
-    assert {event.f for event in last} <= {"read", "get", "dequeue"}
-    assert {event.key for event in load} <= {event.key for event in last}
+    changed = [event for event in last if changes(event.f, event.value) and event.f != "dequeue"]
+    looks = last[len(changed) :]
+    assert last[: len(changed)] == changed, "looks come after all the changes"
+    assert {event.f for event in looks} <= {"read", "get", "dequeue"}
+    assert {event.key for event in load} <= {event.key for event in looks}
     for key in {event.key for event in load}:
-        assert {event.process for event in last if event.key == key} >= {0, 1, 2}
+        assert {event.process for event in looks if event.key == key} >= {0, 1, 2}
+    # Of keys that are given up for fresh ones the first are changed: all were in use once.
+    first = {
+        key for key in {event.key for event in load} if str(key).partition(".")[2] in ("", "0")
+    }
+    assert Counter(event.key for event in changed) == Counter(dict.fromkeys(first, 1))
 
 
 @pytest.mark.parametrize("name", ["list-append", "set"])
@@ -202,6 +211,6 @@ def test_keys_with_a_time_to_live_are_never_appended_to_and_do_expire() -> None:
     puts = [isinstance(e.value, dict) for e in asked(history, "put") if str(e.key).startswith("t")]
     assert puts.count(True) > puts.count(False) > 5
     store = Store("key-value")
-    history = played("key-value", lambda _: reliable(store, LATENCY_NS), operations=2000, keys=8)
+    history = played("key-value", lambda _: reliable(store, LATENCY_NS), operations=2500, keys=8)
     assert verdicts("key-value", history) == {Verdict.VALID}
     assert store.expired > 20

@@ -153,10 +153,13 @@ def test_register_waits_when_nobody_is_free() -> None:
     assert generator.next(Context(time_ns=0, free=(), threads=(0,))) is PENDING
 
 
-def test_final_reads_cover_every_key_through_every_node() -> None:
+def test_the_final_phase_writes_every_key_and_reads_it_through_every_node() -> None:
     setting = Setting(seed=0, keys=4, threads=7, nodes=3)
     generator = final(setting)
     invoked = invocations(run(generator, threads=7))
+    written, invoked = invoked[:4], invoked[4:]
+    assert {(one.f, one.key) for one in written} == {("write", key) for key in setting.names()}
+    assert {one.f for one in invoked} == {"read"}
     seen = {(int(one.process) % 3, one.key) for one in invoked}
     assert seen == {(node, key) for node in range(3) for key in setting.names()}
     assert len(invoked) == 12

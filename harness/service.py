@@ -1,0 +1,114 @@
+"""Asks every node to serve: before the load, and after the faults.
+
+Rules of this file:
+- Each node is asked through itself, all at the same time, until it serves or time is over. What it
+  said last is the evidence against it.
+- A probe is no part of the history, so it must not disturb what is checked: looks look, and each
+  change is of a key of its own, another one with every try. So a try that was lost and comes late
+  is nobody's business.
+- A system whose nodes ever called themselves leader has to have one in the end.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from checker.history import EventType
+from harness.client import Client
+from harness.systems.system import System
+from workloads.generator import Invocation
+from workloads.workload import Probe
+
+# A probe that is lost must not use up the time that the system has.
+_PROBE_TIMEOUT_S: Final = 1.0
+_STATUS_TIMEOUT_S: Final = 0.5
+_POLL_S: Final = 0.05
+
+
+class Service:
+    """What the nodes of a system are asked in the words of one kind of data.
+
+    `closed` is set when nobody waits for an answer any more.
+    """
+
+    def __init__(
+        self, system: System, nodes: Sequence[str], data: str, closed: threading.Event
+    ) -> None:
+        self._system = system
+        self._nodes = tuple(nodes)
+        self._data = data
+        self._closed = closed
+
+    def everywhere(self, look: Probe, change: Probe | None, deadline: float) -> str:
+        """Wait until every node has served the change, if there is one, and then the look.
+
+        Returns an empty string, or who did not serve by the deadline, and why.
+        """
+        with ThreadPoolExecutor(len(self._nodes)) as pool:
+            try:
+                answers = list(
+                    pool.map(lambda node: self._serves(node, look, change, deadline), self._nodes)
+                )
+            except BaseException:
+                self._closed.set()  # an interrupt must not wait for the deadline
+                raise
+        return "; ".join(answer for answer in answers if answer)
+
+    def await_leader(self, deadline: float) -> tuple[str | None, str]:
+        """Wait until a node says that it leads; return who, or `None` and what they said last."""
+        while True:
+            said = {node: self._system.status(node, _STATUS_TIMEOUT_S) for node in self._nodes}
+            leading = [
+                (status.term, node)
+                for node, status in said.items()
+                if status is not None and status.role == "leader"
+            ]
+            if leading:
+                return max(leading)[1], ""
+            if time.monotonic() >= deadline or self._closed.wait(_POLL_S):
+                roles = (
+                    f"{node} {'says nothing' if status is None else f'is {status.role}'}"
+                    for node, status in said.items()
+                )
+                return None, f"nobody leads ({', '.join(roles)})"
+
+    def _serves(self, node: str, look: Probe, change: Probe | None, deadline: float) -> str:
+        client = self._system.client(node, self._data, timeout_s=_PROBE_TIMEOUT_S)
+        try:
+            for probe, name in ((change, _key_of_its_own(node)), (look, _the_key)):
+                said = "" if probe is None else self._insist(client, probe, name, deadline)
+                if said and probe is not None:
+                    return f"{node} serves no {probe.f} ({said}; {self._state(node)})"
+        finally:
+            client.close()
+        return ""
+
+    def _insist(
+        self, client: Client, probe: Probe, name: Callable[[str, int], str], deadline: float
+    ) -> str:
+        """Ask until it is served in time; return an empty string, or what was said last."""
+        said, tries = "was not asked", 0
+        while time.monotonic() < deadline and not self._closed.wait(_POLL_S):
+            key = None if probe.key is None else name(probe.key, tries)
+            completion = client.invoke(Invocation(f=probe.f, value=probe.value, key=key, thread=0))
+            if completion.type is EventType.OK and time.monotonic() <= deadline:
+                return ""
+            said, tries = completion.error or "answered too late", tries + 1
+        return said
+
+    def _state(self, node: str) -> str:
+        status = self._system.status(node, _STATUS_TIMEOUT_S)
+        return "no status" if status is None else f"{status.role} in term {status.term}"
+
+
+def _key_of_its_own(node: str) -> Callable[[str, int], str]:
+    return lambda key, tries: f"{key}.{node}.{tries}"
+
+
+def _the_key(key: str, tries: int) -> str:
+    del tries
+    return key
