@@ -55,6 +55,8 @@ class Cluster:
         self.model = model
         self.nodes = tuple(host.name for host in hosts)
         self.addresses = {host.name: host.address for host in hosts}
+        # Also those that are not used: a partition that left one out would leak.
+        self.all_addresses = {host.name: host.addresses for host in hosts}
         self._hosts = {host.name: host for host in hosts}
         self._clock_faults = clock_faults
         self._disk_faults = disk_faults

@@ -1,9 +1,17 @@
-"""What is known of a host before anybody has spoken to it."""
+"""What is known of a host before anybody has spoken to it.
+
+Rules of this file:
+- A host may have several addresses. One is used for everything, and a partition cuts them all, so
+  that nothing gets past it by another way.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from harness.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,8 +19,8 @@ class HostAddress:
     """How to reach one host over SSH.
 
     `name` is what people call it in specs and reports ("n1"); `address` an IP address or a name
-    that the controller can resolve. Only the key in `key_path` is offered, and only host keys
-    listed in `known_hosts_path` are accepted.
+    that the controller can resolve, `other_addresses` are IP addresses that it has besides. Only the
+    key in `key_path` is offered, and only host keys listed in `known_hosts_path` are accepted.
     """
 
     name: str
@@ -21,3 +29,30 @@ class HostAddress:
     user: str = "root"
     key_path: Path
     known_hosts_path: Path
+    other_addresses: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return all addresses, the one in use first."""
+        return (self.address, *self.other_addresses)
+
+    def over(self, version: int) -> HostAddress:
+        """Return the same host with an address of this IP version in use.
+
+        Raises `UsageError` if it is known to have none.
+        """
+        for address in self.addresses:
+            if version_of(address) == version:
+                others = tuple(one for one in self.addresses if one != address)
+                return replace(self, address=address, other_addresses=others)
+        raise UsageError(
+            f"host {self.name} has no IPv{version} address, only {', '.join(self.addresses)}"
+        )
+
+
+def version_of(address: str) -> int | None:
+    """Return an address's IP version; None for a name, which may turn out to be either."""
+    try:
+        return ipaddress.ip_address(address).version
+    except ValueError:
+        return None

@@ -5,8 +5,9 @@
     address = "192.0.2.11"
     key = "keys/id_ed25519"            # beside this file, or absolute, or ~/...
     known_hosts = "known_hosts"
-    port = 22                          # these two may be left out
+    port = 22                          # these three may be left out
     user = "root"
+    other_addresses = ["2001:db8::11"] # cut as well by partitions; --ip chooses among all
 
 Rules of this file:
 - A mistake is a `UsageError` that names the file, the host and the field.
@@ -21,10 +22,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import UsageError
-from harness.hosts.host import HostAddress
+from harness.hosts.host import HostAddress, version_of
 
 _REQUIRED: Final = ("name", "address", "key", "known_hosts")
-_OPTIONAL: Final[Mapping[str, type]] = {"port": int, "user": str}
+_OPTIONAL: Final[Mapping[str, type]] = {"port": int, "user": str, "other_addresses": list}
+_WANTED: Final[Mapping[type, str]] = {
+    int: "a number",
+    str: "a text that is not empty",
+    list: "a list of IP addresses",
+}
 
 
 def read(path: Path) -> tuple[HostAddress, ...]:
@@ -59,11 +65,14 @@ def _host(path: Path, number: int, entry: object) -> HostAddress:
             known = ", ".join((*_REQUIRED, *_OPTIONAL))
             raise UsageError(f"{where}: unknown field {name!r}; there are {known}")
         if type(value) is not kind or value == "":
-            wanted = "a number" if kind is int else "a text that is not empty"
-            raise UsageError(f"{where}: {name} must be {wanted}, not {value!r}")
+            raise UsageError(f"{where}: {name} must be {_WANTED[kind]}, not {value!r}")
     for name in _REQUIRED:
         if name not in fields:
             raise UsageError(f"{where}: {name} is missing")
+    others = fields.get("other_addresses", [])
+    for address in others:
+        if not isinstance(address, str) or version_of(address) is None:
+            raise UsageError(f"{where}: other_addresses: {address!r} is not an IP address")
     port = fields.get("port", 22)
     if not 1 <= port <= 65535:
         raise UsageError(f"{where}: port must be 1 to 65535, not {port}")
@@ -74,6 +83,7 @@ def _host(path: Path, number: int, entry: object) -> HostAddress:
         user=fields.get("user", "root"),
         key_path=_file(path, where, "key", fields["key"]),
         known_hosts_path=_file(path, where, "known_hosts", fields["known_hosts"]),
+        other_addresses=tuple(others),
     )
 
 

@@ -28,6 +28,7 @@ import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from harness.errors import HostError
+from harness.hosts.endpoint import endpoint
 from harness.hosts.host import HostAddress
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -321,7 +322,7 @@ class _Output:
 
 
 def _tcp_connect(host: HostAddress, timeout_s: float) -> socket.socket:
-    where = f"{host.address}:{host.port}"
+    where = endpoint(host.address, host.port)
     advice = "is the host up, and is this its address? (for the lab: splitbrain lab status)"
     try:
         connection = socket.create_connection((host.address, host.port), timeout=timeout_s)

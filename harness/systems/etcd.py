@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.client import Client
 from harness.errors import HarnessError
+from harness.hosts.endpoint import endpoint
 from harness.spec import Spec
 from harness.systems import etcd_words
 from harness.systems.etcd_client import EtcdClient
@@ -154,7 +155,7 @@ class EtcdSystem:
             return None
 
     def _url(self, node: str, port: int) -> str:
-        return f"http://{self.addresses[node]}:{port}"
+        return f"http://{endpoint(self.addresses[node], port)}"
 
 
 def status_of(answer: Mapping[str, Any], ids: Mapping[str, str]) -> Status:
