@@ -163,7 +163,7 @@ def _make(nodes: int, instance: int, lock_fd: int) -> Lab:
                 penalties=penalties,
                 lock_fd=lock_fd,
             )
-            return f"{','.join(host.addresses)} {public}\n"
+            return "".join(f"{address} {public}\n" for address in host.addresses)
 
         known_hosts = "".join(pool.map(identity, lab.hosts))
         network.result()
