@@ -62,6 +62,8 @@ class Cluster:
         self.model = model
         self.nodes = tuple(host.name for host in hosts)
         self.addresses = {host.name: host.address for host in hosts}
+        # Also those that are not used: a partition that left one out would leak.
+        self.all_addresses = {host.name: host.addresses for host in hosts}
         self._hosts = {host.name: host for host in hosts}
         self._clock_faults = clock_faults
         self._disk_faults = disk_faults
@@ -199,7 +201,7 @@ class Cluster:
                     continue
                 if one.asked_by == MEMORY_SQUEEZE and killed:
                     continue  # by the kernel: we left it no memory
-                if one.asked_by == FEW_DESCRIPTORS and one.signal is None:
+                if one.asked_by in (FEW_DESCRIPTORS, FAILING_DISK) and one.signal is None:
                     continue  # it may not even have found its own code: any status will do
                 if one.asked_by is not None and one.status in self._excused(one.asked_by):
                     continue  # it is right to give up
@@ -214,8 +216,6 @@ class Cluster:
         usual = self.system.environmental_exits
         if why == FULL_DISK:
             return frozenset(getattr(self.system, "exits_on_full_disk", usual))
-        if why == FAILING_DISK:
-            return frozenset(getattr(self.system, "exits_on_failing_disk", usual))
         return self.model.refuses_with if why == DAMAGED_DATA else frozenset()
 
     def _exits_without_data(self) -> frozenset[int]:

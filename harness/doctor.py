@@ -53,6 +53,7 @@ def examine() -> list[Finding]:
         _nft,
         _disk,
         _range,
+        _ipv6,
         _faketime,
         _netem,
         _etcd,
@@ -172,6 +173,17 @@ def _range() -> Finding:
     detail = f"{lab_network.subnet(free[0])} is free" if free else f"taken by route {foreign}"
     remedy = "take down what uses 198.18.0.0/15 (a VPN or proxy?): ip route | grep 198.18"
     return Finding(name="addresses", ok=bool(free), detail=detail, remedy=remedy)
+
+
+def _ipv6() -> Finding:
+    problem = lab_network.why_no_ipv6()
+    return Finding(
+        name="ipv6",
+        ok=not problem,
+        detail=f"{problem}; needed for --ip 6 only" if problem else "lab hosts have it beside IPv4",
+        remedy="sudo sysctl -w net.ipv6.conf.{all,default,lo}.disable_ipv6=0",
+        required=False,
+    )
 
 
 def _faketime() -> Finding:

@@ -8,7 +8,7 @@ import shutil
 import sys
 
 from harness.errors import HarnessError, UsageError
-from harness.hosts import docker, lab
+from harness.hosts import docker, lab, lab_network
 from harness.hosts.host import HostAddress
 
 
@@ -19,7 +19,10 @@ def act(options: argparse.Namespace) -> int:
         made = lab.up(nodes=options.nodes, instance=instance)
         _say(f"lab {instance} is up")
         for host in made.hosts:
-            _say(f"  {host.name}  {host.address}  splitbrain lab ssh --lab {instance} {host.name}")
+            ssh = f"splitbrain lab ssh --lab {instance} {host.name}"
+            _say(f"  {host.name}  {'  '.join(host.addresses)}  {ssh}")
+        if not made.ipv6:
+            _say(f"  without IPv6: {lab_network.why_no_ipv6() or 'it was made without'}")
         return 0
     if options.action == "down" and options.docker:
         return _docker_down()
@@ -32,7 +35,7 @@ def act(options: argparse.Namespace) -> int:
         return _ssh(found, options)
     _say(f"lab {instance} is {found.state}")
     for host in found.hosts:
-        _say(f"  {host.name}  {host.address}")
+        _say(f"  {host.name}  {'  '.join(host.addresses)}")
     for problem in found.problems:
         _say(f"  {problem}")
     return 0 if found.state in ("up", "down") else 4

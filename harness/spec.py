@@ -28,6 +28,7 @@ SYSTEMS = ("raft", "etcd")
 READS = ("linear", "lease", "stale")
 # Whether faults may take the cluster's majority, or have to leave it one.
 ANY, KEEP = "any", "keep"
+IP_VERSIONS = (0, 4, 6)
 FAULTS = (
     "partition",
     "kill",
@@ -91,6 +92,13 @@ class Spec:
         "'lab' (SSH hosts on this machine), 'docker' or 'docker:BASE' (containers, made of that base "
         "image) or an inventory file",
     )
+    ip: int = _option(
+        0,
+        "the IP version of everything, 4 or 6; 0 takes IPv4 in the lab and the addresses of an "
+        "inventory as they are",
+        low=0,
+        high=6,
+    )
     nodes: int = _option(5, "how many nodes", low=1, high=31)
     concurrency: int = _option(10, "how many clients at a time", low=1, high=1000)
     rate: float = _option(200.0, "operations offered per second", low=0.1, high=100_000)
@@ -141,6 +149,10 @@ class Spec:
             value = _convert(option.name, getattr(self, option.name), option.default)
             _check(option.name, value, option.metadata)
             object.__setattr__(self, option.name, value)
+        if self.ip not in IP_VERSIONS:
+            raise UsageError(
+                f"ip is {self.ip}, but must be 4 or 6, or 0 for whatever the hosts have"
+            )
         require_known(self.workload)
         if self.system not in SYSTEMS and not own_code.is_file(self.system):
             raise UsageError(

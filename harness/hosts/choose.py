@@ -7,19 +7,20 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from harness import doctor
 from harness.errors import HarnessError, UsageError
-from harness.hosts import docker, docker_words, inventory, lab
+from harness.hosts import docker, docker_words, inventory, lab, lab_network
 from harness.hosts.host import HostAddress
 from harness.spec import Spec
 
 # How many labs are looked at before giving up.
 _LABS_MAX: Final = 32
+_IPV6: Final = 6
 
 
 def check_hosts(spec: Spec) -> None:
@@ -42,6 +43,12 @@ def check_hosts(spec: Spec) -> None:
             f"this machine cannot have a lab: {first.name}: {first.detail}; {first.remedy} "
             "(splitbrain doctor says more)"
         )
+    no_ipv6 = lab_network.why_no_ipv6() if spec.ip == _IPV6 else ""
+    if no_ipv6:
+        raise HarnessError(
+            f"the lab has no IPv6 on this machine: {no_ipv6}; leave out --ip 6, or switch it on: "
+            "sysctl -w net.ipv6.conf.{all,default,lo}.disable_ipv6=0"
+        )
     if spec.lab >= 0:
         _refuse_other_size(spec, lab.status(spec.lab))
 
@@ -60,7 +67,9 @@ def hosts_for(spec: Spec) -> Iterator[tuple[HostAddress, ...]]:
     with ExitStack() as claims:
         instance, was_up = _claim(spec, claims)
         try:
-            yield lab.up(nodes=spec.nodes, instance=instance).hosts
+            hosts = _over(spec, lab.up(nodes=spec.nodes, instance=instance).hosts)
+            lab.await_answers(hosts)
+            yield hosts
         finally:
             if not was_up:
                 lab.down(instance)
@@ -94,4 +103,9 @@ def _from_inventory(spec: Spec) -> tuple[HostAddress, ...]:
             f"{spec.hosts}: has {len(listed)} hosts, but nodes is {spec.nodes}; "
             "add hosts or lower --nodes"
         )
-    return tuple(listed[: spec.nodes])
+    return _over(spec, listed[: spec.nodes])
+
+
+def _over(spec: Spec, hosts: Sequence[HostAddress]) -> tuple[HostAddress, ...]:
+    """Return the hosts with an address of the IP version in use that was asked for."""
+    return tuple(host.over(spec.ip) if spec.ip else host for host in hosts)

@@ -9,6 +9,7 @@
     known_hosts = "known_hosts"
     port = 22                          # these may be left out
     user = "root"
+    other_addresses = ["2001:db8::11"] # cut as well by partitions; --ip chooses among all
     sudo = false                       # true: the user becomes root by `sudo -n`
     home = "/srv/splitbrain"           # the folder that everything is done in
     jump = "gate"                      # SSH goes through this [[jump]]
@@ -40,7 +41,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import UsageError
-from harness.hosts.host import HOME, HostAddress
+from harness.hosts.host import HOME, HostAddress, version_of
 
 if TYPE_CHECKING:
     from harness.hosts.ssh_config import Entry, SshConfig
@@ -54,9 +55,15 @@ _FIELDS: Final[Mapping[str, type]] = {
     "jump": str,
     "sudo": bool,
     "home": str,
+    "other_addresses": list,
 }
-_KINDS: Final = {int: "a number", str: "a text that is not empty", bool: "true or false"}
-_HOSTS_ONLY: Final = ("sudo", "home")
+_KINDS: Final = {
+    int: "a number",
+    str: "a text that is not empty",
+    bool: "true or false",
+    list: "a list of IP addresses",
+}
+_HOSTS_ONLY: Final = ("sudo", "home", "other_addresses")
 
 
 def read(path: Path) -> tuple[HostAddress, ...]:
@@ -144,6 +151,7 @@ class _Reader:
             proxy_command=said.proxy_command if said is not None and jump is None else "",
             sudo=fields.get("sudo", False),
             home=fields.get("home", HOME).rstrip("/"),
+            other_addresses=tuple(fields.get("other_addresses", ())),
         )
 
     def _said(self, where: str, fields: dict[str, Any]) -> Entry | None:
@@ -217,6 +225,9 @@ def _checked(where: str, entry: object, refused: tuple[str, ...]) -> dict[str, A
         raise UsageError(f"{where}: port must be 1 to 65535, not {entry['port']}")
     if not entry.get("home", HOME).startswith("/"):
         raise UsageError(f"{where}: home must be an absolute path, not {entry['home']!r}")
+    for address in entry.get("other_addresses", []):
+        if not isinstance(address, str) or version_of(address) is None:
+            raise UsageError(f"{where}: other_addresses: {address!r} is not an IP address")
     return dict(entry)
 
 

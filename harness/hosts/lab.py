@@ -21,11 +21,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.hosts import lab_groups, lab_host, lab_network
@@ -39,7 +40,7 @@ _READY_TIMEOUT_S = 15.0
 _HEALTH_TIMEOUT_S = 1.0
 # A killed process' tools hold the lock for a moment longer than it lived.
 _LOCK_TIMEOUT_S = 3.0
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 # The locks that this process holds: instance -> file descriptor.
 _claimed: dict[int, int] = {}
@@ -47,11 +48,16 @@ _claimed: dict[int, int] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lab:
-    """A lab that is up."""
+    """A lab that is up. A host's `address` is the IPv4 one; if there is IPv6, it has that besides."""
 
     instance: int
     hosts: tuple[HostAddress, ...]
     controller_address: str
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether its hosts have IPv6 addresses."""
+        return any(host.other_addresses for host in self.hosts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +99,7 @@ def up(*, nodes: int = 5, instance: int = 0) -> Lab:
     with _held(instance) as lock_fd:
         present = status(instance)
         if present.state == "up" and len(present.hosts) == nodes:
-            return _lab(instance, nodes)
+            return _lab(instance, nodes, ipv6=_ipv6_recorded(instance))
         if present.state != "down":
             _take_down(instance, lock_fd)
         try:
@@ -121,7 +127,7 @@ def status(instance: int = 0) -> LabStatus:
     if names is None:
         problem = f"lab {instance} was never finished, or its notes are lost"
         return LabStatus(instance=instance, state="broken", hosts=(), problems=(problem,))
-    hosts = _lab(instance, len(names)).hosts
+    hosts = _lab(instance, len(names), ipv6=_ipv6_recorded(instance)).hosts
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
         answers = pool.map(
             lambda host: lab_host.answers(host.address, timeout_s=_HEALTH_TIMEOUT_S), hosts
@@ -144,43 +150,49 @@ def _make(nodes: int, instance: int, lock_fd: int) -> Lab:
     lab_network.refuse_foreign_routes(instance)
     folder = _folder(instance)
     folder.mkdir(mode=0o755, parents=True)
-    lab = _lab(instance, nodes)
+    lab = _lab(instance, nodes, ipv6=not lab_network.why_no_ipv6())
     with ThreadPoolExecutor(max_workers=8) as pool:
-        network = pool.submit(lab_network.make, instance, names, lock_fd=lock_fd)
+        network = pool.submit(lab_network.make, instance, names, ipv6=lab.ipv6, lock_fd=lock_fd)
         client_key = lab_host.make_key(folder / "key", comment="splitbrain-lab", lock_fd=lock_fd)
 
         def identity(host: HostAddress) -> str:
             public = lab_host.write_identity(
                 host_files(instance, host.name),
-                address=host.address,
+                addresses=host.addresses,
                 authorized_key=client_key,
                 penalties=penalties,
                 lock_fd=lock_fd,
             )
-            return f"{host.address} {public}\n"
+            return "".join(f"{address} {public}\n" for address in host.addresses)
 
         known_hosts = "".join(pool.map(identity, lab.hosts))
         network.result()
     _write(folder / "known_hosts", known_hosts)
     launchers = [
         lab_host.start(
-            host_files(instance, name), instance=instance, name=name, sshd=sshd, lock_fd=lock_fd
+            host_files(instance, name),
+            instance=instance,
+            name=name,
+            ipv6=lab.ipv6,
+            sshd=sshd,
+            lock_fd=lock_fd,
         )
         for name in names
     ]
     lab_host.wait_launched(launchers, timeout_s=_READY_TIMEOUT_S)
-    _wait_ready(lab)
+    await_answers(lab.hosts)
     _write(folder / "lab.json", json.dumps(_notes(lab), indent=1) + "\n")
     return lab
 
 
-def _wait_ready(lab: Lab) -> None:
+def await_answers(hosts: Sequence[HostAddress]) -> None:
+    """Wait until every host's sshd answers at the address in use; raises what one said instead."""
     deadline_ns = time.monotonic_ns() + int(_READY_TIMEOUT_S * 1e9)
-    for host in lab.hosts:
+    for host in hosts:
         remaining_s = max(0.1, (deadline_ns - time.monotonic_ns()) / 1e9)
         problem = lab_host.answers(host.address, timeout_s=remaining_s)
         if problem is not None:
-            log = host_files(lab.instance, host.name).log
+            log = host.key_path.parent / "hosts" / host.name / "lab.log"
             said = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []
             raise HarnessError(
                 f"lab host {host.name} did not come up: {problem}; it said: {' / '.join(said)}"
@@ -203,7 +215,7 @@ def _take_down(instance: int, lock_fd: int) -> None:
             return  # not empty: something else of ours lives there
 
 
-def _lab(instance: int, nodes: int) -> Lab:
+def _lab(instance: int, nodes: int, *, ipv6: bool) -> Lab:
     folder = _folder(instance)
     hosts = tuple(
         HostAddress(
@@ -213,6 +225,7 @@ def _lab(instance: int, nodes: int) -> Lab:
             user="root",
             key_path=folder / "key",
             known_hosts_path=folder / "known_hosts",
+            other_addresses=(lab_network.address6(instance, name),) if ipv6 else (),
         )
         for name in lab_network.host_names(nodes)
     )
@@ -224,7 +237,8 @@ def _notes(lab: Lab) -> dict[str, object]:
     return {
         "version": _STATE_VERSION,
         "instance": lab.instance,
-        "hosts": [{"name": host.name, "address": host.address} for host in lab.hosts],
+        "hosts": [{"name": host.name, "addresses": host.addresses} for host in lab.hosts],
+        "ipv6": lab.ipv6,
         "controller": lab.controller_address,
         "link": lab_network.controller_link(lab.instance),
         "namespaces": lab_network.existing_namespaces(lab.instance),
@@ -234,12 +248,23 @@ def _notes(lab: Lab) -> dict[str, object]:
 def _recorded_names(instance: int) -> list[str] | None:
     """Return the hosts of a finished lab by its notes, or None if there are none to trust."""
     try:
-        notes = json.loads((_folder(instance) / "lab.json").read_text(encoding="utf-8"))
+        notes = _recorded(instance)
         names = [str(host["name"]) for host in notes["hosts"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     expected = lab_network.host_names(len(names))
     return names if notes.get("version") == _STATE_VERSION and names == expected else None
+
+
+def _ipv6_recorded(instance: int) -> bool:
+    """Return whether a finished lab was made with IPv6."""
+    return bool(_recorded(instance)["ipv6"])
+
+
+def _recorded(instance: int) -> dict[str, Any]:
+    text = (_folder(instance) / "lab.json").read_text(encoding="utf-8")
+    notes: dict[str, Any] = json.loads(text)
+    return notes
 
 
 def _folder(instance: int) -> Path:

@@ -2,7 +2,7 @@
 
 Rules of this file:
 - Keys are made fresh for each lab, with mode 0600; a host's sshd accepts the lab's key only and
-  listens on the lab's address only.
+  listens on the host's addresses in the lab only.
 - Processes are found by what cannot be lost: the network namespace they are in, and the lab's
   folder on the command line of a first process that is only starting.
 """
@@ -29,8 +29,7 @@ _POLL_S = 0.01
 
 _SSHD_CONFIG = """\
 Port {port}
-ListenAddress {address}
-HostKey /run/lab/host_key
+{listen}HostKey /run/lab/host_key
 AuthorizedKeysFile /run/lab/authorized_keys
 PidFile /run/lab-sshd.pid
 UsePAM no
@@ -91,7 +90,12 @@ def make_key(path: Path, *, comment: str, lock_fd: int) -> str:
 
 
 def write_identity(
-    paths: HostPaths, *, address: str, authorized_key: str, penalties: str, lock_fd: int
+    paths: HostPaths,
+    *,
+    addresses: Sequence[str],
+    authorized_key: str,
+    penalties: str,
+    lock_fd: int,
 ) -> str:
     """Write what a host's sshd needs, and return the host's public key."""
     for folder in (paths.directory, paths.identity, paths.srv):
@@ -100,15 +104,16 @@ def write_identity(
     authorized = paths.identity / "authorized_keys"
     authorized.write_text(f"restrict,pty {authorized_key}\n", encoding="ascii")
     authorized.chmod(0o600)
+    listen = "".join(f"ListenAddress {address}\n" for address in addresses)
     config = _SSHD_CONFIG.format(
-        port=SSH_PORT, address=address, path=_path_on_hosts(), penalties=penalties
+        port=SSH_PORT, listen=listen, path=_path_on_hosts(), penalties=penalties
     )
     (paths.identity / "sshd_config").write_text(config, encoding="utf-8")
     return public
 
 
 def start(
-    paths: HostPaths, *, instance: int, name: str, sshd: str, lock_fd: int
+    paths: HostPaths, *, instance: int, name: str, ipv6: bool, sshd: str, lock_fd: int
 ) -> subprocess.Popen[bytes]:
     """Start a host's first process; the process returned ends as soon as that one exists."""
     command = [
@@ -117,6 +122,7 @@ def start(
         *("--namespace", str(lab_network.namespace_path(instance, name))),
         *("--directory", str(paths.directory)),
         *("--address", lab_network.address(instance, name)),
+        *("--address6", lab_network.address6(instance, name) if ipv6 else ""),
         *("--sshd", sshd),
         *("--lock-fd", str(lock_fd)),
     ]

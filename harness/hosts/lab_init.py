@@ -59,13 +59,20 @@ def enter_network(namespace: Path) -> None:
         os.close(descriptor)
 
 
-def configure_network(address: str) -> None:
-    """Give eth0 its address. IPv6 is off: a partition must not leave a second path open."""
+def configure_network(address: str, address6: str) -> None:
+    """Give eth0 its addresses, and no others: partitions must not leave a second path open.
+
+    Without an IPv6 address IPv6 is off.
+    """
     for scope in ("all", "default"):
         setting = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
         if setting.exists():
-            setting.write_text("1", encoding="ascii")
-    batch = f"link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n"
+            setting.write_text("0" if address6 else "1", encoding="ascii")
+    lines = ["link set lo up", f"address add {address}/24 dev eth0"]
+    if address6:
+        # Nobody else has it: looking for a duplicate would take a second.
+        lines += ["link set eth0 addrgenmode none", f"address add {address6}/64 dev eth0 nodad"]
+    batch = "\n".join([*lines, "link set eth0 up"]) + "\n"
     subprocess.run(
         ["ip", "-batch", "-"], input=batch, text=True, check=True, timeout=TOOL_TIMEOUT_S
     )
@@ -150,6 +157,7 @@ def main() -> int:
     parser.add_argument("--namespace", type=Path, required=True)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--address", required=True)
+    parser.add_argument("--address6", default="")
     parser.add_argument("--sshd", required=True)
     parser.add_argument("--lock-fd", type=int, default=-1)
     options = parser.parse_args()
@@ -157,7 +165,7 @@ def main() -> int:
         parser.error("ip (iproute2) is not installed")
     detach(options.directory / "lab.log")
     enter_network(options.namespace)
-    configure_network(options.address)
+    configure_network(options.address, options.address6)
     flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID
     _checked(_libc.unshare(flags), "unshare")
     pid = os.fork()

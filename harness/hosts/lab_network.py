@@ -4,13 +4,17 @@
     sb0-c 198.18.0.254 ------- c   [bridge]   n1 -------------- eth0 198.18.0.1
                                               n2 -------------- eth0 198.18.0.2
 
+Beside each IPv4 address is an IPv6 address with the same numbers: fd5b:c612:bd3e::1, ::2 and so on.
+
 Rules of this file:
 - Everything is named after the lab's instance, so what a lab made can be found by name alone,
   also when all notes about it are lost.
 - The bridge lives in a namespace of its own: in the root namespace a Docker daemon's firewall
   would drop what hosts say to each other.
-- An `unreachable` route for the whole range is there first and goes last: nothing sent to a lab
-  address can leave the machine, however little of the lab exists.
+- An `unreachable` route for each range is there first and goes last: nothing sent to a lab address
+  can leave the machine, however little of the lab exists.
+- There are no link-local addresses: a host has the addresses that are listed and no others.
+- A machine with IPv6 switched off gets a lab without it; nothing is switched on outside the lab.
 - One veth is all that the root namespace gets to see.
 """
 
@@ -29,8 +33,12 @@ NODES_MAX = 99
 CONTROLLER_NUMBER = 254
 
 _NETNS_FOLDER = Path("/run/netns")
+_IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 # Worse than any metric that a person or daemon would choose, so it never wins against a real one.
 _BARRIER_METRIC = 4294967000
+# Routes wider than this are default routes in disguise, and yield to ours. Nobody has a range
+# inside our IPv6 prefix by chance, and a VPN with all of fd00::/8 loses nothing that it could reach.
+_WIDEST = {4: 8, 6: 48}
 
 
 def host_names(nodes: int) -> list[str]:
@@ -53,6 +61,36 @@ def controller_address(instance: int) -> str:
     return f"198.18.{instance}.{CONTROLLER_NUMBER}"
 
 
+def subnet6(instance: int) -> str:
+    """Return the lab's IPv6 range. The prefix is a unique local one (RFC 4193), drawn once.
+
+    Decimal digits are taken as they are: lab 12 has the subnet :12:.
+    """
+    return str(ipaddress.ip_network(f"fd5b:c612:bd3e:{instance}::/64"))
+
+
+def address6(instance: int, name: str) -> str:
+    """Return a host's IPv6 address: n3 has ::3."""
+    return _within(instance, int(name.removeprefix("n")))
+
+
+def controller_address6(instance: int) -> str:
+    """Return the IPv6 address that the controller has towards the hosts."""
+    return _within(instance, CONTROLLER_NUMBER)
+
+
+def why_no_ipv6() -> str:
+    """Return an empty string if a lab made now has IPv6, else the reason."""
+    for scope in ("all", "default", "lo"):
+        setting = _IPV6_SETTINGS / scope / "disable_ipv6"
+        try:
+            if setting.read_text(encoding="ascii").strip() != "0":
+                return f"IPv6 is switched off on this machine (net.ipv6.conf.{scope}.disable_ipv6)"
+        except OSError:
+            return "this machine's kernel has no IPv6"
+    return ""
+
+
 def namespace(instance: int, name: str) -> str:
     """Return the name of a host's (or the switch's) network namespace."""
     return f"splitbrain-{instance}-{name}"
@@ -68,7 +106,7 @@ def controller_link(instance: int) -> str:
     return f"sb{instance}-c"
 
 
-def root_batch(instance: int, names: Sequence[str]) -> list[str]:
+def root_batch(instance: int, names: Sequence[str], *, ipv6: bool = True) -> list[str]:
     """Return the `ip` lines, run in the root namespace, that make the lab's network."""
     switch = namespace(instance, "switch")
     link = controller_link(instance)
@@ -81,9 +119,10 @@ def root_batch(instance: int, names: Sequence[str]) -> list[str]:
     lines += [
         f"link set {link} addrgenmode none",
         f"address add {controller_address(instance)}/24 dev {link}",
-        f"link set {link} up",
     ]
-    return lines
+    if ipv6:
+        lines.append(f"address add {controller_address6(instance)}/64 dev {link} nodad")
+    return [*lines, f"link set {link} up"]
 
 
 def switch_batch(names: Sequence[str]) -> list[str]:
@@ -94,17 +133,18 @@ def switch_batch(names: Sequence[str]) -> list[str]:
     return [*lines, "link set bridge addrgenmode none", "link set bridge up"]
 
 
-def make(instance: int, names: Sequence[str], *, lock_fd: int) -> None:
+def make(instance: int, names: Sequence[str], *, ipv6: bool, lock_fd: int) -> None:
     """Make the network; hosts give themselves their addresses when they start."""
     refuse_foreign_routes(instance)
     keep = (lock_fd,)
-    commands.run(["ip", *_barrier(instance, "replace")], keep_open=keep)
-    _batch([], root_batch(instance, names), lock_fd=lock_fd)
+    for version in (4, 6) if ipv6 else (4,):
+        commands.run(_barrier(instance, "replace", version), keep_open=keep)
+    _batch([], root_batch(instance, names, ipv6=ipv6), lock_fd=lock_fd)
     _batch(["-n", namespace(instance, "switch")], switch_batch(names), lock_fd=lock_fd)
 
 
 def unmake(instance: int, *, lock_fd: int) -> None:
-    """Take away everything that `make` makes, whatever of it exists. The barrier goes last."""
+    """Take away everything that `make` makes, whatever of it exists. The barriers go last."""
     keep = (lock_fd,)
     link = controller_link(instance)
     if Path("/sys/class/net", link).exists():
@@ -114,8 +154,8 @@ def unmake(instance: int, *, lock_fd: int) -> None:
         commands.run(["ip", "netns", "delete", name], keep_open=keep)
     if Path("/sys/class/net", link).exists():
         raise HarnessError(f"could not delete the interface {link}; try: ip link delete {link}")
-    if has_barrier(instance):
-        commands.run(["ip", *_barrier(instance, "delete")], keep_open=keep)
+    for version in _barriers(instance):
+        commands.run(_barrier(instance, "delete", version), keep_open=keep)
 
 
 def existing_namespaces(instance: int) -> list[str]:
@@ -124,9 +164,8 @@ def existing_namespaces(instance: int) -> list[str]:
 
 
 def has_barrier(instance: int) -> bool:
-    """Say whether the lab's `unreachable` route is in place."""
-    routes = _routes("exact", subnet(instance))
-    return any(route.get("metric") == _BARRIER_METRIC for route in routes)
+    """Say whether an `unreachable` route of the lab is in place."""
+    return bool(_barriers(instance))
 
 
 def refuse_foreign_routes(instance: int) -> None:
@@ -134,36 +173,60 @@ def refuse_foreign_routes(instance: int) -> None:
     found = foreign_route(instance)
     if found is not None:
         raise HarnessError(
-            f"the lab's range {subnet(instance)} is already in use on this machine: route {found}; "
-            "choose another with --lab, or take down what uses it (a VPN or proxy?)"
+            f"the lab's ranges {subnet(instance)} and {subnet6(instance)} must be free, but one is "
+            f"already in use on this machine: route {found}; choose another with --lab, or "
+            "take down what uses it (a VPN or proxy?)"
         )
 
 
 def foreign_route(instance: int) -> str | None:
-    """Return somebody else's route that overlaps the lab's range, if there is one."""
-    ours = ipaddress.ip_network(subnet(instance))
-    for route in _routes("table", "all"):
-        destination = str(route.get("dst", "default"))
-        if destination == "default" or ":" in destination:
-            continue
-        theirs = ipaddress.ip_network(destination, strict=False)
-        mine = route.get("dev") == controller_link(instance)
-        mine = mine or (theirs == ours and route.get("metric") == _BARRIER_METRIC)
-        # A route for (nearly) everything is a default route in disguise and yields to ours.
-        if not mine and theirs.prefixlen >= 8 and theirs.overlaps(ours):
-            return f"{destination} dev {route.get('dev', '?')}"
+    """Return somebody else's route that overlaps one of the lab's ranges, if there is one."""
+    for version in (4, 6):
+        ours = ipaddress.ip_network(_subnet(instance, version))
+        for route in _routes(version, "table", "all"):
+            destination = str(route.get("dst", "default"))
+            if destination == "default":
+                continue
+            theirs = ipaddress.ip_network(destination, strict=False)
+            mine = route.get("dev") == controller_link(instance)
+            mine = mine or (theirs == ours and route.get("metric") == _BARRIER_METRIC)
+            near = theirs.version == version and theirs.prefixlen >= _WIDEST[version]
+            if near and not mine and theirs.overlaps(ours):
+                return f"{destination} dev {route.get('dev', '?')}"
     return None
 
 
-def _routes(*selector: str) -> list[dict[str, object]]:
-    done = commands.run(["ip", "-4", "-json", "route", "show", *selector])
+def _within(instance: int, number: int) -> str:
+    # As everybody else writes it: for lab 0 there is one colon less.
+    return str(ipaddress.ip_address(f"fd5b:c612:bd3e:{instance}::{number}"))
+
+
+def _subnet(instance: int, version: int) -> str:
+    return subnet(instance) if version == 4 else subnet6(instance)
+
+
+def _barriers(instance: int) -> list[int]:
+    """Return the IP versions whose `unreachable` route is in place."""
+    return [
+        version
+        for version in (4, 6)
+        for route in _routes(version, "exact", _subnet(instance, version))
+        if route.get("metric") == _BARRIER_METRIC
+    ]
+
+
+def _routes(version: int, *selector: str) -> list[dict[str, object]]:
+    if version == 6 and not _IPV6_SETTINGS.exists():
+        return []  # asking a kernel without IPv6 is an error
+    done = commands.run(["ip", f"-{version}", "-json", "route", "show", *selector])
     routes = json.loads(done.stdout or "[]")
     assert isinstance(routes, list)
     return routes
 
 
-def _barrier(instance: int, verb: str) -> list[str]:
-    return ["route", verb, "unreachable", subnet(instance), "metric", str(_BARRIER_METRIC)]
+def _barrier(instance: int, verb: str, version: int) -> list[str]:
+    route = ["unreachable", _subnet(instance, version), "metric", str(_BARRIER_METRIC)]
+    return ["ip", f"-{version}", "route", verb, *route]
 
 
 def _batch(options: Sequence[str], lines: Sequence[str], *, lock_fd: int) -> None:

@@ -4,6 +4,7 @@ Rules of this file:
 - A partition is `installed` when packets were dropped, not when a rule was added: what it dropped
   is counted when it ends.
 - Who drops whose packets follows from the plan alone (`grudge_of`), once the targets are known.
+- A host is cut off at all its addresses: nothing gets past a partition over the other IP version.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from random import Random
 
+from harness.hosts.host import version_of
 from harness.nemesis import grudges
 from harness.nemesis.faults import Certainty, Crew, Report, Reports
 from harness.nemesis.grudges import Grudge
@@ -87,7 +90,11 @@ class Partition:
         if cut is None:
             return {}
         turns, problem = cut.flapping.stop() if cut.flapping else (0, None)
-        names = {address: node for node, address in self.crew.cluster.addresses.items()}
+        names = {
+            _canonical(address): node
+            for node, addresses in self.crew.cluster.all_addresses.items()
+            for address in addresses
+        }
         note = f", {turns} changes" if turns else ""
         note += f"; the flapping ended early: {problem}" if problem else ""
         return {node: _counted(node, cut, names, note, report)
@@ -97,10 +104,11 @@ class Partition:
         cluster = self.crew.cluster
 
         def deafen(node: str, agent: Agent) -> Report:
-            done = agent.cut([cluster.addresses[source] for source in cut.grudge[node]])
+            sources = cut.grudge[node]
+            done = agent.cut([at for source in sources for at in cluster.all_addresses[source]])
             if isinstance(done, Skipped):
                 return Report(Certainty.SKIPPED, done.reason)
-            names = ", ".join(cut.grudge[node])
+            names = ", ".join(sources)
             return Report(Certainty.INDETERMINATE, f"drops packets from {names}")
 
         return self.crew.on(cut.nodes, deafen)
@@ -113,6 +121,11 @@ class Partition:
         return self.crew.on(cut.nodes, heal)
 
 
+def _canonical(address: str) -> str:
+    """Return an address as agents write it."""
+    return str(ip_address(address)) if version_of(address) else address
+
+
 def _counted(node: str, cut: _Cut, names: Mapping[str, str], note: str, healed: Report) -> Report:
     """Say what a node dropped in all; where healing failed, that."""
     if node not in cut.dropped:
@@ -120,8 +133,9 @@ def _counted(node: str, cut: _Cut, names: Mapping[str, str], note: str, healed: 
     dropped, lapses = cut.dropped[node], cut.lapses[node]
     if not dropped.total():
         return Report(Certainty.INDETERMINATE, f"no packet came that could be dropped{note}")
-    counts = ", ".join(
-        f"{count} from {names.get(address, address)}" for address, count in dropped.items() if count
-    )
+    by_name: Counter[str] = Counter()
+    for address, count in dropped.items():
+        by_name[names.get(address, address)] += count
+    counts = ", ".join(f"{count} from {name}" for name, count in by_name.items() if count)
     gaps = f" (with {lapses} gaps)" if lapses else ""
     return Report(Certainty.INSTALLED, f"dropped packets: {counts}{gaps}{note}")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.client import Client
 from harness.errors import HarnessError
+from harness.hosts.endpoint import endpoint
 from harness.spec import Spec
 from harness.systems import etcd_words
 from harness.systems.etcd_client import EtcdClient
@@ -120,11 +121,6 @@ class EtcdSystem:
         return frozenset({1, 2})
 
     @property
-    def exits_on_failing_disk(self) -> frozenset[int]:
-        """It also panics (status 2) when its database cannot be written."""
-        return frozenset({1, 2})
-
-    @property
     def offers(self) -> frozenset[str]:
         """Return the kinds of data that its clients know."""
         return OFFERS
@@ -154,7 +150,7 @@ class EtcdSystem:
             return None
 
     def _url(self, node: str, port: int) -> str:
-        return f"http://{self.addresses[node]}:{port}"
+        return f"http://{endpoint(self.addresses[node], port)}"
 
 
 def status_of(answer: Mapping[str, Any], ids: Mapping[str, str]) -> Status:

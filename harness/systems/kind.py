@@ -38,8 +38,8 @@ class SystemKind:
     """A system that can be tested.
 
     `make(spec, addresses, scratch)` makes a cluster's `System`: `addresses` maps each node to its
-    IP address, `scratch` is a folder for what is to be uploaded. `offers` are the kinds of data
-    (`workloads.data`) that its clients know, `reads` those of `Spec.reads` that they can ask for.
+    IP address (of either version), `scratch` is a folder for what is to be uploaded. `offers` are
+    the kinds of data (`workloads.data`) that its clients know, `reads` those of `Spec.reads` that they can ask for.
     `cannot` are the kinds of fault that it cannot have, each with the reason: by default those that
     need a clock in its status or an `Administrated` system. `log_patterns` are lines of its log
     that accuse it, or its surroundings: by default what runtimes write. `model` says what it

@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.client import Client
 from harness.errors import HarnessError, UsageError
+from harness.hosts.endpoint import endpoint
 from harness.log_scan import STANDARD, Pattern
 from harness.spec import READS, Spec
 from harness.systems import raft_admin
@@ -112,7 +113,7 @@ class RaftSystem:
         return places
 
     def _address(self, node: str, port: int) -> str:
-        return f"{self.addresses[node]}:{port}"
+        return endpoint(self.addresses[node], port)
 
     def command(self, node: str, home: str) -> list[str]:
         """Return the command of node/PROTOCOL.md, "Starting a node"."""

@@ -221,7 +221,8 @@ def test_a_disk_that_loses_what_was_fsynced_is_the_harness_failure_and_no_eviden
     [
         (4, None, FULL_DISK, "nobody"),
         (4, None, FAILING_DISK, "nobody"),
-        (3, None, FAILING_DISK, "system"),
+        (3, None, FAILING_DISK, "nobody"),
+        (None, "SIGSEGV", FAILING_DISK, "system"),
         (3, None, DAMAGED_DATA, "nobody"),
         (3, None, None, "system"),
         (70, None, DAMAGED_DATA, "system"),

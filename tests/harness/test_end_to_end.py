@@ -16,7 +16,7 @@ import pytest
 from checker.history import read_jsonl
 from harness.cli import main
 from harness.errors import UsageError
-from harness.hosts import lab
+from harness.hosts import lab, lab_network
 from harness.nemesis.plan import VARIANTS, make_plan
 from harness.outcome import Outcome
 from harness.remote.agent.throttle import why_writes_cannot_be_slowed
@@ -71,6 +71,31 @@ def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(tmp_path:
         assert (result.path / "hosts" / node / "system.log").stat().st_size > 0
         assert not (result.path / "hosts" / node / "data").exists(), "a pass keeps no data"
     assert main(["check", str(result.path)]) == 0
+
+
+def test_a_run_over_ipv6_passes_and_its_partitions_are_seen(tmp_path: Path) -> None:
+    if why := lab_network.why_no_ipv6():
+        pytest.skip(why)
+    spec = Spec(
+        ip=6,
+        nemesis=("partition", "kill"),
+        nodes=3,
+        time_limit=10,
+        nemesis_interval=3,
+        rate=60,
+        seed=3,
+        lab=LAB,
+        store=str(tmp_path),
+    )
+    result = run(spec)
+    assert result.outcome is Outcome.PASS, result.reasons
+    cuts = [one for one in result.document["faults"] if one["kind"] == "partition"]
+    assert {one["evidence"] for one in cuts} == {"installed"}
+    # Nodes say where somebody who was killed cannot be reached.
+    said = "".join(log.read_text() for log in result.path.glob("hosts/*/system.log"))
+    assert lab_network.subnet6(LAB).removesuffix("/64") in said
+    assert lab_network.subnet(LAB).removesuffix("0/24") not in said
+    assert "--ip 6" in result.document["repeat"]
 
 
 def test_members_go_and_come_back_as_new_nodes_leaders_move_and_snapshots_are_taken(

@@ -16,6 +16,8 @@ from harness.remote.evidence import Dropped
 
 NODES = ("n1", "n2", "n3")
 ADDRESSES = {"n1": "198.18.0.1", "n2": "198.18.0.2", "n3": "198.18.0.3"}
+# Spelled as a person may in an inventory; agents answer in the usual spelling.
+SIXES = {"n1": "FD00::0:1", "n2": "fd00::2", "n3": "fd00::3"}
 
 
 class Agents:
@@ -24,8 +26,10 @@ class Agents:
     def __init__(self) -> None:
         self.log: list[tuple[str, str]] = []
         self.fails = False
+        self.cuts: dict[str, list[str]] = {}
         self._lock = threading.Lock()
-        self.cluster = SimpleNamespace(nodes=NODES, addresses=ADDRESSES, start=self.start)
+        places = {node: (address, SIXES[node]) for node, address in ADDRESSES.items()}
+        self.cluster = SimpleNamespace(nodes=NODES, all_addresses=places, start=self.start)
 
     def note(self, node: str, what: str) -> None:
         with self._lock:
@@ -47,11 +51,12 @@ class Agents:
 
         def cut(sources: Sequence[str]) -> Dropped:
             self.note(node, "cut")
+            self.cuts[node] = list(sources)
             return Dropped(by_source=dict.fromkeys(sources, 0), lapses=0)
 
         def heal_network() -> Dropped:
             self.note(node, "heal")
-            return Dropped(by_source={ADDRESSES["n1"]: 5}, lapses=1)
+            return Dropped(by_source={ADDRESSES["n1"]: 5, "fd00::1": 2}, lapses=1)
 
         return SimpleNamespace(kill=kill, cut=cut, heal_network=heal_network)
 
@@ -120,6 +125,17 @@ def test_a_loop_that_cannot_go_on_says_why() -> None:
     assert "ended early: n2: its agent is gone" in ended["n2"].detail
 
 
+def test_a_partition_cuts_all_addresses_of_a_host_and_counts_them_as_one() -> None:
+    agents = Agents()
+    partition = Partition(crew(agents))
+    alone = fault("partition", "isolate-one", "n1")
+    started = partition.start(alone, ("n1",))
+    assert started["n2"].detail == "drops packets from n1"
+    assert agents.cuts["n2"] == [ADDRESSES["n1"], SIXES["n1"]]
+    ended = partition.stop(alone, ("n1",))
+    assert ended["n2"].detail.startswith("dropped packets: 7 from n1 (")
+
+
 def test_a_flapping_link_is_cut_and_healed_in_turn_and_every_cut_counts() -> None:
     agents = Agents()
     partition = Partition(crew(agents))
@@ -132,7 +148,7 @@ def test_a_flapping_link_is_cut_and_healed_in_turn_and_every_cut_counts() -> Non
     assert mine[-1] == "heal"
     heals = mine.count("heal")
     assert ended["n2"].certainty is Certainty.INSTALLED
-    assert f"dropped packets: {5 * heals} from n1 (with {heals} gaps)" in ended["n2"].detail
+    assert f"dropped packets: {7 * heals} from n1 (with {heals} gaps)" in ended["n2"].detail
 
 
 def test_stopping_before_the_first_turn_makes_none() -> None:

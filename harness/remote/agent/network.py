@@ -5,6 +5,8 @@ Rules of this file:
 - What is dropped is a set whose elements expire: if nobody renews them, the cut ends by itself.
 - Beside each expiring set is one that only counts: its counters outlive renewals.
 - The controller is never cut off, whatever is asked for.
+- How IPv6 finds its neighbours on the wire is left alone, as ARP is: a link that is cut one way must
+  still carry packets the other way.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ add set inet splitbrain seen4 {{ type ipv4_addr; counter; }}
 add set inet splitbrain seen6 {{ type ipv6_addr; counter; }}
 add chain inet splitbrain arriving {{ type filter hook prerouting priority raw; policy accept; }}
 add rule inet splitbrain arriving iifname != "lo" ip saddr @cut4 ip saddr @seen4 drop
+add rule inet splitbrain arriving icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
 add rule inet splitbrain arriving iifname != "lo" ip6 saddr @cut6 ip6 saddr @seen6 drop
 {elements}
 """

@@ -25,7 +25,9 @@ def mounts() -> set[str]:
 
 def traces(instance: int) -> dict[str, list[str]]:
     """Everything on this machine that bears the mark of one lab."""
-    mine = re.compile(rf"splitbrain-{instance}-|\bsb{instance}-|198\.18\.{instance}\.")
+    mine = re.compile(
+        rf"splitbrain-{instance}-|\bsb{instance}-|198\.18\.{instance}\.|fd5b:c612:bd3e:{instance}:"
+    )
     folder = f"{lab.STATE_FOLDER}/{instance}"
     mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     processes = []
@@ -39,7 +41,12 @@ def traces(instance: int) -> dict[str, list[str]]:
     return {
         "namespaces": [line for line in said("ip", "netns").splitlines() if mine.search(line)],
         "links": [line for line in said("ip", "-o", "link").splitlines() if mine.search(line)],
-        "routes": [line for line in said("ip", "route").splitlines() if mine.search(line)],
+        "routes": [
+            line
+            for version in ("-4", "-6")
+            for line in said("ip", version, "route").splitlines()
+            if mine.search(line)
+        ],
         "mounts": [line for line in mountinfo if mine.search(line) or folder in line],
         "processes": processes,
         "folders": [folder] if Path(folder).exists() else [],

@@ -6,6 +6,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.hosts import inventory
+from harness.hosts.choose import check_hosts, hosts_for
+from harness.spec import Spec
 
 GOOD = """
 [[host]]
@@ -40,6 +42,19 @@ def test_hosts_are_read_in_order_and_paths_are_relative_to_the_file(tmp_path: Pa
     assert second.known_hosts_path == tmp_path / "known"
 
 
+def test_a_run_takes_the_addresses_of_the_ip_version_that_it_wants(tmp_path: Path) -> None:
+    both = 'name = "n1"\nother_addresses = ["2001:db8::11"]'
+    path = str(written(tmp_path, GOOD.replace('name = "n1"', both)))
+    with hosts_for(Spec(hosts=path, nodes=1, ip=6)) as (host,):
+        assert host.addresses == ("2001:db8::11", "192.0.2.11")
+    for version in (0, 4):
+        with hosts_for(Spec(hosts=path, nodes=2, ip=version)) as (host, other):
+            assert host.addresses == ("192.0.2.11", "2001:db8::11")
+            assert other.addresses == ("192.0.2.12",)
+    with pytest.raises(UsageError, match=r"host n2 has no IPv6 address, only 192\.0\.2\.12"):
+        check_hosts(Spec(hosts=path, nodes=2, ip=6))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -53,6 +68,16 @@ def test_hosts_are_read_in_order_and_paths_are_relative_to_the_file(tmp_path: Pa
         ('name = "n2"', 'name = "n1"', "host 2: name 'n1' is used twice"),
         ('key = "key"', 'key = "kye"', "host 1: key: there is no file"),
         ("[[host]]", "[[hosts]]", "unknown table 'hosts'"),
+        (
+            'user = "admin"',
+            'other_addresses = "::1"',
+            "host 2: other_addresses must be a list of IP addresses, not '::1'",
+        ),
+        (
+            'user = "admin"',
+            'other_addresses = ["::1", "n2.example"]',
+            "host 2: other_addresses: 'n2.example' is not an IP address",
+        ),
         (GOOD, "", "lists no hosts"),
         (GOOD, "host = 3", "lists no hosts"),
         (GOOD, "host = [3]", "host 1 is not a"),

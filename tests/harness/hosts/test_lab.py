@@ -1,6 +1,7 @@
 """The lab on a real machine: what it makes, that it can be made twice, that nothing of it stays."""
 
 import json
+import os
 import shutil
 import signal
 import stat
@@ -50,6 +51,31 @@ def die(*_, **__):
 
 {patch}
 lab.up(nodes=3, instance=int(sys.argv[1]))
+"""
+
+
+WITHOUT_IPV6 = """
+set -e
+ip link set lo up
+for scope in all default; do echo 1 > /proc/sys/net/ipv6/conf/$scope/disable_ipv6; done
+exec "$@"
+"""
+
+MADE_WITHOUT_IPV6 = """
+import sys
+from harness.errors import HarnessError
+from harness.hosts import choose, lab
+from harness.remote.ssh import Remote
+from harness.spec import Spec
+instance = int(sys.argv[1])
+try:
+    choose.check_hosts(Spec(ip=6, lab=instance, nodes=1))
+except HarnessError as error:
+    print("refused:", "IPv6 is switched off" in str(error))
+with choose.hosts_for(Spec(lab=instance, nodes=1)) as (host,), Remote.connect(host) as remote:
+    print(len(host.addresses), "address, reached")
+    read = remote.check(["cat", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6"])
+    print("IPv6 on the host:", read.strip())
 """
 
 
@@ -200,6 +226,41 @@ def test_hosts_reach_each_other_and_the_controller_but_nothing_else(test_lab: La
     assert said.splitlines()[0] == "yes"
     assert said.splitlines()[1] in ("yes", "Connection refused")
     assert said.splitlines()[2] == "Network is unreachable"
+    if not test_lab.ipv6:
+        pytest.skip(f"the rest is about IPv6: {lab_network.why_no_ipv6()}")
+    (peer6,) = test_lab.hosts[1].other_addresses
+    controller6 = lab_network.controller_address6(test_lab.instance)
+    with Remote.connect(test_lab.hosts[0].over(6)) as remote:
+        said = remote.check(["python3", "-c", code, peer6, controller6, "2001:db8::1"])
+        links = remote.check(["ip", "-6", "-o", "address", "show", "dev", "eth0"])
+    assert said.splitlines()[0] == "yes"
+    assert said.splitlines()[1] in ("yes", "Connection refused")
+    assert said.splitlines()[2] == "Network is unreachable"
+    assert links.count("inet6") == 1, "an address that no partition knows of"
+
+
+def test_a_machine_with_ipv6_switched_off_has_a_lab_without_it() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root for network namespaces: run the tests with sudo")
+    instance = 198  # fixed: the namespace that it is made in has no other
+    command = ["unshare", "--net", "--mount", "sh", "-c", WITHOUT_IPV6, "sh"]
+    try:
+        done = subprocess.run(
+            [*command, sys.executable, "-c", MADE_WITHOUT_IPV6, str(instance)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        lab.down(instance)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "refused: True",
+        "1 address, reached",
+        "IPv6 on the host: 1",
+    ]
+    assert traces(instance) == nothing()
 
 
 def test_keys_are_private_and_fresh(free_instance: int) -> None:
@@ -226,8 +287,11 @@ def test_nothing_can_leave_the_machine_while_the_lab_is_half_up(free_instance: i
     lab.up(nodes=1, instance=free_instance)
     link = lab_network.controller_link(free_instance)
     subprocess.run(["ip", "link", "set", link, "down"], check=True, timeout=20)
-    target = lab_network.address(free_instance, "n1")
-    done = subprocess.run(
-        ["ip", "route", "get", target], capture_output=True, text=True, timeout=20, check=False
-    )
-    assert "unreachable" in done.stdout + done.stderr or "No route to host" in done.stderr
+    targets = [lab_network.address(free_instance, "n1")]
+    if not lab_network.why_no_ipv6():
+        targets.append(lab_network.address6(free_instance, "n1"))
+    for target in targets:
+        done = subprocess.run(
+            ["ip", "route", "get", target], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert "unreachable" in done.stdout + done.stderr or "No route to host" in done.stderr

@@ -1,11 +1,13 @@
 """The lab's names and commands, without touching any network."""
 
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
 
 from harness.errors import HarnessError, UsageError
 from harness.hosts import lab, lab_network
+from harness.remote.agent.network import canonical_address
 
 
 @pytest.mark.parametrize("instance", [0, 7, 255])
@@ -21,6 +23,34 @@ def test_addresses_follow_names_and_never_meet_the_controller() -> None:
     assert addresses[:2] == ["198.18.3.1", "198.18.3.2"]
     assert len(set(addresses)) == len(names)
     assert lab_network.controller_address(3) not in addresses
+
+
+def test_ipv6_addresses_are_as_agents_and_kernel_write_them_and_within_the_range() -> None:
+    for instance in (0, 3, 255):
+        names = lab_network.host_names(lab_network.NODES_MAX)
+        addresses = [lab_network.address6(instance, name) for name in names]
+        everybody = {*addresses, lab_network.controller_address6(instance)}
+        assert len(everybody) == len(names) + 1
+        assert {canonical_address(one) for one in everybody} == everybody
+        ours = IPv6Network(lab_network.subnet6(instance))
+        assert ours.prefixlen == 64
+        assert all(IPv6Address(one) in ours for one in everybody)
+        assert not ours.overlaps(IPv6Network(lab_network.subnet6(instance + 1)))
+
+
+def test_a_machine_without_ipv6_gets_a_network_without_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lab_network, "_IPV6_SETTINGS", tmp_path)
+    assert lab_network.why_no_ipv6() == "this machine's kernel has no IPv6"
+    for scope in ("all", "default", "lo"):
+        (tmp_path / scope).mkdir()
+        (tmp_path / scope / "disable_ipv6").write_text("0\n")
+    assert lab_network.why_no_ipv6() == ""
+    (tmp_path / "default" / "disable_ipv6").write_text("1\n")
+    assert "net.ipv6.conf.default.disable_ipv6" in lab_network.why_no_ipv6()
+    assert any("fd5b:" in line for line in lab_network.root_batch(4, ["n1"]))
+    assert not any("fd5b:" in line for line in lab_network.root_batch(4, ["n1"], ipv6=False))
 
 
 def test_the_root_namespace_gets_one_interface_and_it_is_ours() -> None:
@@ -40,6 +70,12 @@ def test_the_root_namespace_gets_one_interface_and_it_is_ours() -> None:
         ({"dst": "128.0.0.0/1", "dev": "tun0"}, False),
         ({"dst": "198.18.5.0/24", "dev": "sb5-c"}, False),
         ({"dst": "fe80::/64", "dev": "eth0"}, False),
+        ({"dst": "fd00::/8", "dev": "tun0"}, False),
+        ({"dst": "fd5b:c612:bd3e::/48", "dev": "tun0"}, True),
+        ({"dst": "fd5b:c612:bd3e:5::9", "dev": "tun0"}, True),
+        ({"dst": "fd5b:c612:bd3e:6::/64", "dev": "eth1"}, False),
+        ({"dst": "fd5b:c612:bd3e:5::/64", "dev": "sb5-c"}, False),
+        ({"dst": "fd5b:c612:bd3e:5::/64", "dev": "lo", "metric": 4294967000}, False),
     ],
 )
 def test_a_range_that_somebody_else_uses_is_refused(

@@ -9,8 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from reaching import connects, hears
 
 from harness.errors import HostError
+from harness.hosts import lab_network
 from harness.hosts.lab import Lab
 from harness.remote.agent_client import HOME, Agent
 from harness.remote.evidence import ClockState, Dropped, Skipped
@@ -32,24 +34,6 @@ while True:
     pause.wait(0.004)
 """
 LOOP = "import threading\nwhile True: threading.Event().wait(1)"
-
-CONNECT = (
-    "import socket, sys\n"
-    "for address in sys.argv[1:]:\n"
-    "    try: socket.create_connection((address, 22), 1.5).close(); print('reached')\n"
-    "    except OSError: print('lost')\n"
-)
-RECEIVE = (
-    "import socket\n"
-    "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 4444)); s.settimeout(1.5)\n"
-    "try: print(s.recv(100).decode())\n"
-    "except TimeoutError: print('nothing')\n"
-)
-SEND = (
-    "import socket, sys, time\n"
-    "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-    "for _ in range(12): s.sendto(b'hello', (sys.argv[1], 4444)); time.sleep(0.1)\n"
-)
 
 
 @pytest.fixture
@@ -74,18 +58,6 @@ def eventually(condition: Callable[[], bool], what: str, *, timeout_s: float = C
         assert elapsed_s < timeout_s, f"after {timeout_s} s it was still not so that {what}"
         time.sleep(0.05)
     return (time.monotonic_ns() - began_ns) / 1e9
-
-
-def connects(source: Remote, *targets: str) -> list[str]:
-    return source.check(["python3", "-c", CONNECT, *targets]).split()
-
-
-def hears(receiver: Remote, sender: Remote) -> bool:
-    """Whether packets from one host arrive at another, answers not needed."""
-    with ThreadPoolExecutor(1) as pool:
-        heard = pool.submit(receiver.check, ["python3", "-c", RECEIVE])
-        sender.check(["python3", "-c", SEND, receiver.host.address])
-        return heard.result(timeout=20) == "hello\n"
 
 
 def nft_rules(remote: Remote) -> str:
@@ -174,6 +146,28 @@ def test_one_way_is_one_way(remotes: list[Remote], test_lab: Lab) -> None:
         assert not hears(remotes[0], remotes[1])
         assert hears(remotes[1], remotes[0])
         assert deaf.network_evidence().total >= 10
+
+
+def test_a_cut_over_ipv6_is_as_one_way_as_the_other_and_both_are_counted(
+    remotes: list[Remote], test_lab: Lab
+) -> None:
+    if not test_lab.ipv6:
+        pytest.skip(lab_network.why_no_ipv6())
+    (n1_6,), (n2_6,) = (host.other_addresses for host in test_lab.hosts[:2])
+    n2 = test_lab.hosts[1].address
+    with Agent.launch(remotes[0], lease_s=LEASE_S) as deaf:
+        assert connects(remotes[0], n2, n2_6) == ["reached", "reached"]
+        deaf.cut([n2, n2_6])
+        assert connects(remotes[0], n2, n2_6) == ["lost", "lost"]
+        # Whoever is not known any more has to be found again, also by the host that is deaf to it.
+        for remote in remotes[:2]:
+            remote.check(["ip", "-6", "neigh", "flush", "dev", "eth0"])
+        assert not hears(remotes[0], remotes[1], at=n1_6)
+        assert hears(remotes[1], remotes[0], at=n2_6)
+        dropped = deaf.heal_network()
+        assert set(dropped.by_source) == {n2, n2_6}
+        assert all(dropped.by_source.values())
+        assert connects(remotes[0], n2_6) == ["reached"]
 
 
 def test_a_cut_outlives_its_first_lease_and_replaces_the_one_before(
