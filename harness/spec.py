@@ -82,7 +82,10 @@ class Spec:
         "the system can have, another one with each seed",
         choices=FAULTS,
     )
-    hosts: str = _option("lab", "'lab' (SSH hosts on this machine) or an inventory file")
+    hosts: str = _option(
+        "lab",
+        "'lab' (SSH hosts on this machine), 'vm' (virtual machines on it) or an inventory file",
+    )
     nodes: int = _option(5, "how many nodes", low=1, high=31)
     concurrency: int = _option(10, "how many clients at a time", low=1, high=1000)
     rate: float = _option(200.0, "operations offered per second", low=0.1, high=100_000)

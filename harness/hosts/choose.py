@@ -14,10 +14,12 @@ from typing import Final
 
 from harness import doctor
 from harness.errors import HarnessError, UsageError
-from harness.hosts import inventory, lab
+from harness.hosts import inventory, lab, lab_vm
 from harness.hosts.host import HostAddress
 from harness.spec import Spec
 
+VM: Final = "vm"
+_LABS: Final = ("lab", VM)
 # How many labs are looked at before giving up.
 _LABS_MAX: Final = 32
 
@@ -28,9 +30,11 @@ def check_hosts(spec: Spec) -> None:
     Raises `UsageError` for an inventory that is bad or too small, `HarnessError` for a machine that
     cannot have a lab, with the command that changes that.
     """
-    if spec.hosts != "lab":
+    if spec.hosts not in _LABS:
         _from_inventory(spec)
         return
+    if spec.hosts == VM and (lacking := lab_vm.why_not()) is not None:
+        raise HarnessError(f"this machine cannot have virtual ones: {lacking[0]}; {lacking[1]}")
     missing = [finding for finding in doctor.examine() if finding.required and not finding.ok]
     if missing:
         first = missing[0]
@@ -45,13 +49,13 @@ def check_hosts(spec: Spec) -> None:
 @contextmanager
 def hosts_for(spec: Spec) -> Iterator[tuple[HostAddress, ...]]:
     """Yield the hosts of a run, as many as `spec.nodes`. Raises as `check_hosts` does."""
-    if spec.hosts != "lab":
+    if spec.hosts not in _LABS:
         yield _from_inventory(spec)
         return
     with ExitStack() as claims:
         instance, was_up = _claim(spec, claims)
         try:
-            yield lab.up(nodes=spec.nodes, instance=instance).hosts
+            yield lab.up(nodes=spec.nodes, instance=instance, vm=spec.hosts == VM).hosts
         finally:
             if not was_up:
                 lab.down(instance)
@@ -62,18 +66,22 @@ def _claim(spec: Spec, claims: ExitStack) -> tuple[int, bool]:
     for _ in range(_LABS_MAX):
         instance = claims.enter_context(lab.claim(None if spec.lab < 0 else spec.lab))
         present = lab.status(instance)
-        if present.state != "up" or len(present.hosts) == spec.nodes:
+        if present.state != "up" or present.is_up_with(spec.nodes, vm=spec.hosts == VM):
             return instance, present.state == "up"
         if spec.lab >= 0:
             _refuse_other_size(spec, present)
-    raise HarnessError(f"{_LABS_MAX} labs are up at another size: splitbrain lab down --lab N")
+    raise HarnessError(
+        f"{_LABS_MAX} labs are up at another size or kind: splitbrain lab down --lab N"
+    )
 
 
 def _refuse_other_size(spec: Spec, present: lab.LabStatus) -> None:
-    if present.state == "up" and len(present.hosts) != spec.nodes:
+    if present.state == "up" and not present.is_up_with(spec.nodes, vm=spec.hosts == VM):
         number, count = present.instance, len(present.hosts)
+        kind = "virtual machines" if present.vm else "hosts"
         raise UsageError(
-            f"lab {number} is up with {count} hosts, but nodes is {spec.nodes}: "
+            f"lab {number} is up with {count} {kind}, but hosts is {spec.hosts} and nodes is "
+            f"{spec.nodes}: "
             f"choose another --lab, or first: splitbrain lab down --lab {number}"
         )
 

@@ -5,8 +5,9 @@
     address = "192.0.2.11"
     key = "keys/id_ed25519"            # beside this file, or absolute, or ~/...
     known_hosts = "known_hosts"
-    port = 22                          # these two may be left out
+    port = 22                          # these three may be left out
     user = "root"
+    own_clock = false                  # true: a machine of its own, whose clock may be set
 
 Rules of this file:
 - A mistake is a `UsageError` that names the file, the host and the field.
@@ -24,7 +25,8 @@ from harness.errors import UsageError
 from harness.hosts.host import HostAddress
 
 _REQUIRED: Final = ("name", "address", "key", "known_hosts")
-_OPTIONAL: Final[Mapping[str, type]] = {"port": int, "user": str}
+_OPTIONAL: Final[Mapping[str, type]] = {"port": int, "user": str, "own_clock": bool}
+_WANTED: Final = {int: "a number", str: "a text that is not empty", bool: "true or false"}
 
 
 def read(path: Path) -> tuple[HostAddress, ...]:
@@ -59,8 +61,7 @@ def _host(path: Path, number: int, entry: object) -> HostAddress:
             known = ", ".join((*_REQUIRED, *_OPTIONAL))
             raise UsageError(f"{where}: unknown field {name!r}; there are {known}")
         if type(value) is not kind or value == "":
-            wanted = "a number" if kind is int else "a text that is not empty"
-            raise UsageError(f"{where}: {name} must be {wanted}, not {value!r}")
+            raise UsageError(f"{where}: {name} must be {_WANTED[kind]}, not {value!r}")
     for name in _REQUIRED:
         if name not in fields:
             raise UsageError(f"{where}: {name} is missing")
@@ -74,6 +75,7 @@ def _host(path: Path, number: int, entry: object) -> HostAddress:
         user=fields.get("user", "root"),
         key_path=_file(path, where, "key", fields["key"]),
         known_hosts_path=_file(path, where, "known_hosts", fields["known_hosts"]),
+        own_clock=fields.get("own_clock", False),
     )
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from .clock import clean_shared_memory, clock_text
 from .disk import undo_disk
-from .files import write_atomically
+from .files import boot_id, write_atomically
+from .kernel_clock import KernelClock
+from .machine_clock import set_right
 from .network import heal_network
 from .process import System
 from .throttle import Throttle
@@ -29,6 +31,11 @@ def notes_folder(home: Path) -> Path:
 def clock_path(home: Path) -> Path:
     """Return the file that moves the system's clock."""
     return home / "clock"
+
+
+def machine_clock_note(home: Path) -> Path:
+    """Return the file that says what time it truly is, while the machine's own clock is wrong."""
+    return notes_folder(home) / "machine-clock"
 
 
 def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
@@ -69,3 +76,4 @@ def reset_clock(home: Path) -> None:
     """Let the system see the true time, if its clock was ever ours to move."""
     if clock_path(home).exists():
         write_atomically(clock_path(home), clock_text(0))
+    set_right(machine_clock_note(home), KernelClock(), boot=boot_id())
