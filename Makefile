@@ -44,6 +44,7 @@ nightly: setup ## what takes longer: fuzz, properties with many examples, thousa
 	@$(BIN)/splitbrain sweep docs/examples/nightly.toml --store store/nightly
 	@$(BIN)/python tools/mutate_checker.py --sample 200
 	@$(BIN)/python tools/bench_check.py
+	@bash tools/vm-run.sh
 
 bench-check: setup ## the checker's table: times, memory, ratios (about 10 minutes; nothing else may run)
 	@$(BIN)/python tools/bench_check.py

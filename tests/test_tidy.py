@@ -84,6 +84,7 @@ PURE = (
     "reports/lines.py",
     "reports/listing.py",
     "reports/trends.py",
+    "harness/hosts/cpio.py",
     "harness/outcome.py",
     "harness/sweep_plan.py",
     "harness/sweep_text.py",

@@ -9,7 +9,6 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Final
 
 _MAGIC: Final = b"070701"
@@ -19,9 +18,9 @@ _END: Final = "TRAILER!!!"
 
 def archive(files: Mapping[str, tuple[bytes, int]]) -> bytes:
     """Return an archive of files: path without a leading slash -> (content, mode)."""
-    folders = {str(folder) for path in files for folder in PurePosixPath(path).parents}
+    folders = {path[:end] for path in files for end in range(len(path)) if path[end] == "/"}
     parts: list[bytes] = []
-    for number, path in enumerate(sorted(folders - {"."}), start=1):
+    for number, path in enumerate(sorted(folders), start=1):
         parts.append(_entry(path, b"", _FOLDER | 0o755, number))
     for number, (path, (content, mode)) in enumerate(sorted(files.items()), start=len(parts) + 1):
         parts.append(_entry(path, content, _FILE | mode, number))

@@ -160,7 +160,10 @@ class MachineClock:
         return self._kernel.wall_ns() if minus_raw is None else self._kernel.raw_ns() + minus_raw
 
     def _offset_ns(self) -> int:
-        return self._kernel.wall_ns() - self._true_ns()
+        minus_raw = _true_minus_raw(self._note, self._boot)
+        if minus_raw is None:
+            return 0  # what was never touched is true
+        return self._kernel.wall_ns() - self._kernel.raw_ns() - minus_raw
 
 
 def set_right(note: Path, kernel: Kernel, *, boot: str) -> None:
