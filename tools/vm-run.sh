@@ -3,8 +3,8 @@
 # set. Then what else holds of such hosts. Part of `make nightly`.
 #
 # Needs root and: apt-get install qemu-system-x86 debootstrap e2fsprogs. The first time an image is
-# made from Debian's servers, which takes minutes. Rules: emulated machines are some twenty times
-# slower than this one, so load and faults are fewer and deadlines are longer; nothing stays up.
+# made from Debian's servers, which takes minutes. Rules: emulated machines are many times slower
+# than this one, so load and faults are fewer and deadlines are longer; nothing stays up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 store="${1:-store/vm}"
