@@ -181,7 +181,7 @@ def _add_replay(commands: Any) -> None:
         "replay", help="the same load and the same faults as a run, again"
     )
     command.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
-    command.add_argument("--store", help="the folder that the new run is kept in")
+    command.add_argument("--store", metavar="DIR", help="the folder that the new run is kept in")
     command.add_argument("--json", action="store_true", help="print outcome.json instead of text")
     command.set_defaults(command=_replay)
 
@@ -229,7 +229,7 @@ def _add_sweep(commands: Any) -> None:
     sweep.add_argument(
         "--resume", action="store_true", help="go on with the newest sweep of this file"
     )
-    sweep.add_argument("--store", metavar="TEXT", help="the folder that runs are kept in")
+    sweep.add_argument("--store", metavar="DIR", help="the folder that runs are kept in")
     _add_output(sweep, "one JSON object a run instead of text", "print the last line only")
     sweep.set_defaults(command=_sweep)
 
@@ -271,6 +271,7 @@ def _add_check(commands: Any) -> None:
     check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="histories or runs")
     check.add_argument(
         "--model",
+        metavar="MODEL",
         help="what the history should behave like (runs know theirs): a name, see docs/models.md, "
         "or FILE.py:NAME for one of your own (the file is executed)",
     )
@@ -286,8 +287,18 @@ def _add_check(commands: Any) -> None:
         help="with --transactions: what was promised; strict-serializable",
     )
     check.add_argument("--initial", metavar="JSON", help="the initial state")
-    check.add_argument("--failed-cas", choices=("differs", "absent"))
-    check.add_argument("--nil-read", choices=("absent", "unknown"))
+    check.add_argument(
+        "--failed-cas",
+        choices=("differs", "absent"),
+        help="what a failed cas says: the value was another one (differs), or it did not happen "
+        "(absent); by default what the format means by it",
+    )
+    check.add_argument(
+        "--nil-read",
+        choices=("absent", "unknown"),
+        help="what a read of nil says: there is no value (absent), or nothing (unknown); by default "
+        "what the format means by it",
+    )
     _add_format(check)
     check.add_argument(
         "--columns", metavar="OURS=THEIRS,...", help="which column of a CSV or Parquet file is what"
@@ -310,7 +321,7 @@ def _add_check(commands: Any) -> None:
 
 def _add_format(command: Any) -> None:
     formats = ("auto", "jsonl", "edn", "jepsen-log", "csv", "parquet")
-    command.add_argument("--format", default="auto", choices=formats, help="auto")
+    command.add_argument("--format", default="auto", choices=formats, help="of the history; auto")
 
 
 def _add_verify(commands: Any) -> None:
@@ -331,7 +342,9 @@ def _add_report(commands: Any) -> None:
 
 def _add_index(commands: Any) -> None:
     index = commands.add_parser("index", help="write one page about all runs of a store")
-    index.add_argument("--store", type=Path, default=Path("store"), metavar="DIR", help="store")
+    index.add_argument(
+        "--store", type=Path, default=Path("store"), metavar="DIR", help="its folder; store"
+    )
     index.add_argument(
         "--compare",
         nargs=2,
@@ -344,7 +357,9 @@ def _add_index(commands: Any) -> None:
 
 def _add_serve(commands: Any) -> None:
     serve = commands.add_parser("serve", help="all runs in a browser, on this machine")
-    serve.add_argument("--store", type=Path, default=Path("store"), metavar="DIR", help="store")
+    serve.add_argument(
+        "--store", type=Path, default=Path("store"), metavar="DIR", help="its folder; store"
+    )
     serve.add_argument(
         "--host",
         default="127.0.0.1",
@@ -374,6 +389,12 @@ def _add_lab(commands: Any) -> None:
             )
             action.add_argument(
                 "--vm", action="store_true", help="virtual machines, with clocks of their own"
+            )
+        if name == "down":
+            action.add_argument(
+                "--docker",
+                action="store_true",
+                help="containers that runs with --hosts docker left behind, instead",
             )
         if name == "ssh":
             action.add_argument("host", help="n1, n2, ...")

@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +18,22 @@ from types import TracebackType
 from typing import Final
 
 from harness.errors import HostError
+from harness.host_files import keep_without_secrets
 from harness.hosts.host import HostAddress
+from harness.redact import MARK
 from harness.remote.agent_client import Agent
-from harness.remote.evidence import DAMAGED_DATA, FAILING_DISK, FULL_DISK
+from harness.remote.evidence import (
+    DAMAGED_DATA,
+    FAILING_DISK,
+    FEW_DESCRIPTORS,
+    FULL_DISK,
+    MEMORY_SQUEEZE,
+)
 from harness.remote.ssh import Remote
 from harness.store import CLOCK, write_json
 from harness.systems.administrated import Administrated
 from harness.systems.fault_model import CRASHES_ONLY, FaultModel
 from harness.systems.system import System
-
-HOME: Final = "/srv/splitbrain"
-SYSTEM_HOME: Final = f"{HOME}/system"
-LOG: Final = f"{HOME}/system.log"
 
 # Bounds, not expectations: an emulated host on a busy machine takes half a minute for what others
 # do in half a second.
@@ -37,6 +42,7 @@ _COMMAND_TIMEOUT_S: Final = 90.0
 _LOG_BYTES_MAX: Final = 20_000_000
 _DATA_BYTES_MAX: Final = 100_000_000
 _DATA_FILES_MAX: Final = 64
+_SECRET_BYTES_MAX: Final = 4096
 _STOP_TIMEOUT_S: Final = 2.0
 
 
@@ -50,6 +56,7 @@ class Cluster:
         *,
         clock_faults: bool = False,
         disk_faults: bool = False,
+        resource_faults: bool = False,
         model: FaultModel = CRASHES_ONLY,
     ) -> None:
         """`model` says what the system promises to survive, and how it refuses damaged data."""
@@ -60,6 +67,7 @@ class Cluster:
         self._hosts = {host.name: host for host in hosts}
         self._clock_faults = clock_faults
         self._disk_faults = disk_faults
+        self._resource_faults = resource_faults
         self._remotes: dict[str, Remote] = {}
         self._agents: dict[str, Agent] = {}
         # A node that is being made anew must not be started by somebody else in the middle of it.
@@ -84,6 +92,14 @@ class Cluster:
     ) -> None:
         self.close()
 
+    def system_home(self, node: str) -> str:
+        """Return the folder on a node that the system lives in."""
+        return f"{self._hosts[node].home}/system"
+
+    def log(self, node: str) -> str:
+        """Return the file on a node that the system's output goes to."""
+        return f"{self._hosts[node].home}/system.log"
+
     def agent(self, node: str) -> Agent:
         """Return the agent of a node."""
         return self._agents[node]
@@ -101,8 +117,10 @@ class Cluster:
         with self._starting[node]:
             if node in self._absent:
                 return "has no data of use and is left alone until it is made anew"
-            command = self.system.command(node, SYSTEM_HOME)
-            started = self._agents[node].start(command, log=LOG, clock=self._clock_faults)
+            command = self.system.command(node, self.system_home(node))
+            started = self._agents[node].start(
+                command, log=self.log(node), clock=self._clock_faults
+            )
             return started.detail
 
     def hold(self, node: str) -> AbstractContextManager[object]:
@@ -120,7 +138,7 @@ class Cluster:
         `HostError`.
         """
         assert isinstance(self.system, Administrated)
-        remote = self._remotes[node]
+        remote, home = self._remotes[node], self.system_home(node)
         with self._starting[node]:
             self._absent.add(node)
             self._wiped.add(node)
@@ -129,10 +147,12 @@ class Cluster:
                 raise HostError(f"{node}: the system could not be stopped: {ended.detail}")
             if self._disk_faults:
                 self._agents[node].undo_disk()  # a new node comes with a good disk
-            folders = [f"{SYSTEM_HOME}/{name}" for name in self.system.data_folders()]
+            if self._resource_faults:
+                self._agents[node].undo_squeeze()
+            folders = [f"{home}/{name}" for name in self.system.data_folders()]
             remote.check(["rm", "-rf", *folders], timeout_s=_COMMAND_TIMEOUT_S)
             self._agents[node].end_damage()
-            for command in self.system.prepare_to_join(node, SYSTEM_HOME):
+            for command in self.system.prepare_to_join(node, home):
                 remote.check(command, timeout_s=_COMMAND_TIMEOUT_S)
             self._absent.discard(node)
             return self.start(node)
@@ -179,6 +199,8 @@ class Cluster:
                 killed = one.signal == "SIGKILL"
                 if one.asked_by == "stop" or (one.asked_by == "kill" and killed):
                     continue
+                if one.asked_by == MEMORY_SQUEEZE and killed:
+                    continue  # by the kernel: we left it no memory
                 if one.asked_by is not None and one.status in self._excused(one.asked_by):
                     continue  # it is right to give up
                 if node in self._wiped and one.status in self._exits_without_data():
@@ -190,7 +212,7 @@ class Cluster:
     def _excused(self, why: str) -> frozenset[int]:
         """Return how the system may end by what we did to its disk: some know more ways then."""
         usual = self.system.environmental_exits
-        if why == FULL_DISK:
+        if why in (FULL_DISK, FEW_DESCRIPTORS):
             return frozenset(getattr(self.system, "exits_on_full_disk", usual))
         if why == FAILING_DISK:
             return frozenset(getattr(self.system, "exits_on_failing_disk", usual))
@@ -203,6 +225,8 @@ class Cluster:
     def collect(self, target: Path, clock: Callable[[], int]) -> list[str]:
         """Fetch every host's log and data below `target`; returns what could not be, and why.
 
+        Secrets stay behind: those that the system keeps in files, and what looks like one.
+
         `clock` gives the run's time in ns: beside each log, `clock.json` says at which moment of the
         run the host's monotonic clock showed zero, so that its log lines can be placed.
         """
@@ -212,26 +236,48 @@ class Cluster:
             folder = target / node
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._remotes[node].download(LOG, folder / "system.log", bytes_max=_LOG_BYTES_MAX)
+                secrets = self._secrets(node)
+                self._fetch(node, self.log(node), folder / "system.log", _LOG_BYTES_MAX, secrets)
                 before_ns = clock()
                 host_ns = self._agents[node].wall_clock().monotonic_ns
                 zero_ns = (before_ns + clock()) // 2 - host_ns
                 write_json(folder / CLOCK, {"run_ns_at_monotonic_zero": zero_ns})
                 for name in self.system.data_folders():
-                    self._fetch_folder(node, name, folder)
+                    self._fetch_folder(node, name, folder, secrets)
             except (HostError, OSError) as error:
                 problems.append(f"{node}: not everything could be fetched: {error}")
 
         self._everywhere(fetch, nodes=[node for node in self.nodes if node in self._remotes])
         return problems
 
-    def _fetch_folder(self, node: str, name: str, folder: Path) -> None:
+    def _secrets(self, node: str) -> list[bytes]:
+        """Return what the system on a node has in the files that it calls secret."""
+        found = [
+            self._remotes[node].run(
+                ["head", "-c", str(_SECRET_BYTES_MAX), f"{self.system_home(node)}/{name}"]
+            )
+            for name in self._secret_files()
+        ]
+        return [one.stdout.strip().encode() for one in found if one.exit_status == 0]
+
+    def _secret_files(self) -> frozenset[str]:
+        return frozenset(getattr(self.system, "secret_files", ()))
+
+    def _fetch(
+        self, node: str, path: str, target: Path, bytes_max: int, secrets: Sequence[bytes]
+    ) -> None:
+        with tempfile.TemporaryDirectory(prefix="splitbrain-") as aside:
+            fetched = Path(aside, "fetched")
+            self._remotes[node].download(path, fetched, bytes_max=bytes_max)
+            keep_without_secrets(fetched, target, secrets)
+
+    def _fetch_folder(self, node: str, name: str, folder: Path, secrets: Sequence[bytes]) -> None:
         """Fetch the files of a folder; not those of folders in it."""
         remote = self._remotes[node]
         (folder / name).mkdir(parents=True, exist_ok=True)
         listing = [
             "find",
-            f"{SYSTEM_HOME}/{name}",
+            f"{self.system_home(node)}/{name}",
             "-maxdepth",
             "1",
             "-type",
@@ -241,8 +287,11 @@ class Cluster:
         ]
         found = remote.check(listing, timeout_s=_COMMAND_TIMEOUT_S).splitlines()
         for file in sorted(found)[:_DATA_FILES_MAX]:
-            path = f"{SYSTEM_HOME}/{name}/{file}"
-            remote.download(path, folder / name / file, bytes_max=_DATA_BYTES_MAX)
+            if f"{name}/{file}" in self._secret_files():
+                (folder / name / file).write_bytes(MARK + b"\n")
+                continue
+            path = f"{self.system_home(node)}/{name}/{file}"
+            self._fetch(node, path, folder / name / file, _DATA_BYTES_MAX, secrets)
 
     def close(self) -> None:
         """Heal and let go of every host; safe at any time.
@@ -270,20 +319,22 @@ class Cluster:
     def _connect(self, node: str) -> None:
         remote = Remote.connect(self._hosts[node], timeout_s=_CONNECT_TIMEOUT_S)
         self._remotes[node] = remote
-        self._agents[node] = Agent.launch(remote, home=HOME)
+        self._agents[node] = Agent.launch(remote, home=remote.host.home)
 
     def _install(self, node: str) -> None:
-        remote = self._remotes[node]
-        remote.check(["rm", "-rf", SYSTEM_HOME, LOG], timeout_s=_COMMAND_TIMEOUT_S)
+        remote, home = self._remotes[node], self.system_home(node)
+        remote.check(["rm", "-rf", home, self.log(node)], timeout_s=_COMMAND_TIMEOUT_S)
         if self._disk_faults:
             # All of the system's folder is the volume: what is wiped in it is never the mount.
-            self._agents[node].make_volume(SYSTEM_HOME)
+            self._agents[node].make_volume(home)
+        if self._resource_faults:
+            self._agents[node].make_group()
         for name, path in self.system.files().items():
-            remote.upload(path, f"{SYSTEM_HOME}/{name}", mode=0o755)
+            remote.upload(path, f"{home}/{name}", mode=0o755)
         if self._disk_faults:
             # A power loss must not take the program: it was there long before.
-            remote.check(["sync", "-f", SYSTEM_HOME], timeout_s=_COMMAND_TIMEOUT_S)
-        for command in self.system.prepare(node, SYSTEM_HOME):
+            remote.check(["sync", "-f", home], timeout_s=_COMMAND_TIMEOUT_S)
+        for command in self.system.prepare(node, home):
             remote.check(command, timeout_s=_COMMAND_TIMEOUT_S)
 
     def _everywhere(

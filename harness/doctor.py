@@ -193,7 +193,7 @@ def _netem() -> Finding:
     return Finding(
         name="netem",
         ok=not problem,
-        detail="delays can be made" if not problem else f"no delays and reordering ({problem})",
+        detail=f"other means take its place ({problem})" if problem else "delays can be made",
         remedy="sudo modprobe sch_netem (not every kernel has it)",
         required=False,
     )
@@ -217,8 +217,10 @@ def _docker() -> Finding:
     return Finding(
         name="docker",
         ok=path is not None and running,
-        detail=f"{detail}; the lab does not need it",
-        remedy="sudo apt-get install -y docker.io",
+        detail=f"{detail}; needed for --hosts docker only",
+        remedy="sudo apt-get install -y docker.io"
+        if path is None
+        else "sudo systemctl start docker (or: sudo dockerd &)",
         required=False,
     )
 

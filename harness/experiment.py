@@ -28,6 +28,7 @@ from harness.cluster import Cluster
 from harness.errors import HarnessError
 from harness.interpreter import Interpreter
 from harness.journal import Journal
+from harness.log_scan import Scan
 from harness.nemesis.administration import make_administrative, unable
 from harness.nemesis.conductor import Conductor, FaultRecord
 from harness.nemesis.faults import Crew, FaultKind
@@ -91,6 +92,7 @@ class Findings:
     agreement: Agreement | None = None
     rates: dict[str, Any] | None = None
     crashes: list[str] = field(default_factory=list)
+    log_scans: list[Scan] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     interrupted: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

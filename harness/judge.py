@@ -13,7 +13,9 @@ import contextlib
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from checker.budget import Budget
 from checker.certificate import of_valid
@@ -22,6 +24,8 @@ from checker.meaning import default_meaning
 from checker.verdict import CheckResult, Verdict
 from harness import store
 from harness.experiment import Findings
+from harness.log_scan import Hit
+from harness.nemesis.plan import TAKING
 from harness.outcome import CheckSummary
 from harness.progress import Progress
 from harness.spec import Spec
@@ -29,6 +33,8 @@ from workloads.checks import Linearizable
 from workloads.workload import Check, Workload
 
 log = logging.getLogger("harness")
+
+_HITS_SHOWN: Final = 3
 
 
 def judge(
@@ -46,7 +52,8 @@ def judge(
         except KeyboardInterrupt:
             findings.interrupted = True
             checks.append(_unknown(workload.checks[0].name, "interrupted"))
-    return history, checks + _agreement(findings) + _liveness(findings) + _crashes(findings)
+    said = log_scan(findings)  # first: what its surroundings lacked is no system's fault
+    return history, checks + _agreement(findings) + _liveness(findings) + _crashes(findings) + said
 
 
 def judge_history(
@@ -163,6 +170,51 @@ def _liveness(findings: Findings) -> list[CheckSummary]:
         return [CheckSummary(name="liveness", verdict=Verdict.UNKNOWN, reason=reason)]
     verdict = Verdict.VALID if reason is None else Verdict.INVALID
     return [CheckSummary(name="liveness", verdict=verdict, reason=reason)]
+
+
+def log_scan(findings: Findings) -> list[CheckSummary]:
+    """Judge what the systems' logs gave away, if there were any.
+
+    What a node may say for want of what a fault took from it is explained. Want of memory that no
+    fault explains is the host's: a failure, of which nobody is accused.
+    """
+    if not findings.log_scans:
+        return []
+    lacked = {
+        node
+        for record in findings.records
+        if (record.fault.kind, record.fault.name) in TAKING
+        for node in record.targets
+    }
+    hits = [hit for one in findings.log_scans for hit in one.hits]
+    explained = [hit for hit in hits if hit.pattern.excusable and hit.node in lacked]
+    others = [hit for hit in hits if hit not in explained]
+    accusing = [hit for hit in others if hit.pattern.accuses_system]
+    findings.failures += [
+        f"{hit.node}: {hit.detail}; give the host more of it, or the test less to do"
+        for hit in others
+        if not hit.pattern.accuses_system
+    ]
+    reason = _said(accusing) or (_said(explained) and f"explained by faults: {_said(explained)}")
+    return [
+        CheckSummary(
+            name="log-scan",
+            verdict=Verdict.INVALID if accusing else Verdict.VALID,
+            reason=reason or None,
+            details={
+                "lines": sum(one.lines for one in findings.log_scans),
+                "found": sum(one.total for one in findings.log_scans),
+                "hits": [hit.to_json() for hit in hits],
+            },
+        )
+    ]
+
+
+def _said(hits: Sequence[Hit]) -> str:
+    """Tell the first hits, and count the rest."""
+    shown = [f"{hit.node}: {hit.detail}" for hit in hits[:_HITS_SHOWN]]
+    more = len(hits) - len(shown)
+    return "; ".join([*shown, f"and {more} more"] if more else shown)
 
 
 def _crashes(findings: Findings) -> list[CheckSummary]:

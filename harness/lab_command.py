@@ -8,7 +8,7 @@ import shutil
 import sys
 
 from harness.errors import HarnessError, UsageError
-from harness.hosts import lab, vm_image
+from harness.hosts import docker, lab, vm_image
 from harness.hosts.host import HostAddress
 
 # How many hosts a lab has if nobody says; emulated machines share the processors of this one.
@@ -28,6 +28,8 @@ def act(options: argparse.Namespace) -> int:
         for host in made.hosts:
             _say(f"  {host.name}  {host.address}  splitbrain lab ssh --lab {instance} {host.name}")
         return 0
+    if options.action == "down" and options.docker:
+        return _docker_down()
     if options.action == "down":
         lab.down(instance)
         _say(f"lab {instance} is down")
@@ -41,6 +43,15 @@ def act(options: argparse.Namespace) -> int:
     for problem in found.problems:
         _say(f"  {problem}")
     return 0 if found.state in ("up", "down") else 4
+
+
+def _docker_down() -> int:
+    """Remove the containers of runs that are over, and name those that are not."""
+    removed, used = docker.down()
+    _say(f"containers removed: {', '.join(removed) or 'none, there were none left over'}")
+    for name in used:
+        _say(f"  {name} is in use by a run")
+    return 0
 
 
 def _ssh(found: lab.LabStatus, options: argparse.Namespace) -> int:

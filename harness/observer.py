@@ -95,6 +95,7 @@ class Observer:
                 "leader": status.leader,
                 "commit_index": status.commit_index,
                 "applied_index": status.applied_index,
+                "state_hash": status.state_hash,
                 "clock_offset_ms": _ms(status.clock_offset_ns),
                 "clock_error_ms": _ms(status.clock_error_ns),
             }

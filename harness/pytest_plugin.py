@@ -22,7 +22,7 @@ _NAME: Final = "splitbrain"
 _OPTIONS: Final = {
     "time_limit": "seconds of load and faults in each run",
     "seed": "the seed of each run; by default a fresh one, which is shown when a test fails",
-    "hosts": "'lab' (SSH hosts on this machine, needs root) or an inventory file",
+    "hosts": "'lab' (SSH hosts on this machine, needs root), 'docker' or an inventory file",
     "nodes": "how many nodes",
     "store": "the folder that runs are kept in",
 }

@@ -26,6 +26,7 @@ from harness.cluster import Cluster
 from harness.conclude import conclude
 from harness.errors import SplitbrainError
 from harness.experiment import Experiment, Findings
+from harness.host_files import scan_logs
 from harness.hosts.choose import check_hosts, hosts_for
 from harness.judge import judge
 from harness.nemesis.beyond import inside
@@ -34,6 +35,7 @@ from harness.nemesis.swarm import drawn
 from harness.outcome import Outcome
 from harness.own_workload import workload_of
 from harness.progress import Progress
+from harness.redact import in_text
 from harness.spec import ALL, Spec
 from harness.systems import check_system, kind_of, make_system, possible_faults
 from harness.systems.kind import SystemKind
@@ -155,12 +157,13 @@ def _perform(
                 system,
                 clock_faults="clock" in spec.nemesis,
                 disk_faults="disk" in spec.nemesis,
+                resource_faults="resource" in spec.nemesis,
                 model=kind.model,
             )
         )
         cluster.install()
     experiment = Experiment(spec, workload, cluster, folder, findings, progress, plan)
-    stack.callback(_collect, cluster, folder / store.HOSTS, experiment, findings, progress)
+    stack.callback(_collect, cluster, folder / store.HOSTS, kind, experiment, findings, progress)
     stack.callback(experiment.close)
     with progress.phase("start"):
         cluster.start_all()
@@ -176,13 +179,19 @@ def _perform(
 
 
 def _collect(
-    cluster: Cluster, target: Path, experiment: Experiment, findings: Findings, progress: Progress
+    cluster: Cluster,
+    target: Path,
+    kind: SystemKind,
+    experiment: Experiment,
+    findings: Findings,
+    progress: Progress,
 ) -> None:
     with progress.phase("collect logs"):
         findings.crashes, misfortunes = cluster.unexplained_exits()
         findings.failures += misfortunes
         for problem in cluster.collect(target, experiment.clock):
             log.warning("%s", problem)
+        findings.log_scans = scan_logs(target, kind.log_patterns)
 
 
 class Interrupts:
@@ -224,6 +233,14 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
+class _WithoutSecrets(logging.Formatter):
+    """Writes a message and its traceback without what looks like a secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        return in_text(super().format(record))
+
+
 class _RunLog(logging.FileHandler):
     """A log that a full disk cuts short instead of spilling tracebacks over the terminal."""
 
@@ -235,7 +252,7 @@ class _RunLog(logging.FileHandler):
 def _log_to(path: Path) -> Iterator[None]:
     """Keep the harness' own log beside the run."""
     handler = _RunLog(path, encoding="utf-8")
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s")
+    formatter = _WithoutSecrets("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s")
     formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)

@@ -32,6 +32,8 @@ FAULTS = (
     "pause",
     "clock",
     "disk",
+    "resource",
+    "network",
     "member",
     "transfer",
     "snapshot",
@@ -84,7 +86,8 @@ class Spec:
     )
     hosts: str = _option(
         "lab",
-        "'lab' (SSH hosts on this machine), 'vm' (virtual machines on it) or an inventory file",
+        "'lab' (SSH hosts on this machine), 'vm' (virtual machines on it), 'docker' or 'docker:BASE' "
+        "(containers, made of that base image) or an inventory file",
     )
     nodes: int = _option(5, "how many nodes", low=1, high=31)
     concurrency: int = _option(10, "how many clients at a time", low=1, high=1000)

@@ -48,6 +48,8 @@ _LARGE: Final = (
     store.CERTIFICATE,
     store.STATUS,
     "operations.parquet",
+    "faults.parquet",
+    "metrics.parquet",
     store.HOSTS,
 )
 

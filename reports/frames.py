@@ -1,7 +1,8 @@
 """Events and samples -> pandas frames with fixed columns and types.
 
 Rules of this file:
-- A frame always has all of its columns with these types, also when it is empty.
+- A frame always has all of its columns (reports/columns.py) with their types, also when it is
+  empty.
 - `info` has no `end_ns`: it may take effect at any later time. When its client gave up is in
   `completed_ns`, and `latency_ms` is how long it had waited by then.
 - A fault is told by the outcome if it has it, else by the nemesis's own events, else by the plan
@@ -18,45 +19,8 @@ import pandas as pd
 
 from checker.history import Event, EventType, Operation
 
-OPERATION_COLUMNS: Final = {
-    "index": "int64",
-    "process": "int64",
-    "f": "string",
-    "key": "string",
-    "value": "object",
-    "output": "object",
-    "type": "string",
-    "error": "string",
-    "node": "string",
-    "start_ns": "int64",
-    "end_ns": "Int64",
-    "completed_ns": "Int64",
-    "latency_ms": "float64",
-}
-FAULT_COLUMNS: Final = {
-    "id": "int64",
-    "kind": "string",
-    "name": "string",
-    "targets": "object",
-    "parameters": "object",
-    "start_ns": "int64",
-    "stop_ns": "Int64",
-    "evidence": "string",
-    "detail": "object",
-    "detail_stop": "object",
-}
-STATUS_COLUMNS: Final = {
-    "time_ns": "int64",
-    "node": "string",
-    "reachable": "bool",
-    "role": "string",
-    "term": "Int64",
-    "leader": "string",
-    "commit_index": "Int64",
-    "applied_index": "Int64",
-    "clock_offset_ms": "float64",
-    "clock_error_ms": "float64",
-}
+from .columns import FAULTS, METRICS, OPERATIONS, Column
+
 # Without times (imported histories) events stand this far apart, in their order.
 _STEP_NS: Final = 1_000_000
 
@@ -64,7 +28,7 @@ _STEP_NS: Final = 1_000_000
 def operations_frame(operations: Sequence[Operation]) -> pd.DataFrame:
     """One row an operation, in the order of invocation."""
     rows = [_operation_row(operation) for operation in operations]
-    return _frame(rows, OPERATION_COLUMNS)
+    return _frame(rows, OPERATIONS)
 
 
 def _operation_row(operation: Operation) -> dict[str, Any]:
@@ -78,8 +42,8 @@ def _operation_row(operation: Operation) -> dict[str, Any]:
     return {
         "index": invocation.index,
         "process": invocation.process,
-        "f": operation.f,
-        "key": operation.key,
+        "f": _text(operation.f),
+        "key": _text(operation.key),
         "value": operation.input,
         "output": operation.output,
         "type": operation.type.value,
@@ -111,7 +75,7 @@ def faults_frame(
             by_id[fault["id"]] = {**by_id.get(fault["id"], {}), **told}
     rows = [_fault_row(id_, fault) for id_, fault in by_id.items()]
     rows.sort(key=lambda row: (row["start_ns"], row["id"]))
-    return _frame(rows, FAULT_COLUMNS)
+    return _frame(rows, FAULTS)
 
 
 def _seen(events: Sequence[Event]) -> dict[int, dict[str, Any]]:
@@ -149,19 +113,19 @@ def _fault_row(id_: int, fault: Mapping[str, Any]) -> dict[str, Any]:
     targets, parameters = fault.get("targets"), fault.get("parameters")
     return {
         "id": id_,
-        "kind": str(fault.get("kind") or "?"),
-        "name": str(fault.get("name") or fault.get("kind") or "?"),
+        "kind": _text(fault.get("kind") or "?"),
+        "name": _text(fault.get("name") or fault.get("kind") or "?"),
         "targets": [str(one) for one in targets] if isinstance(targets, list) else [],
         "parameters": dict(parameters) if isinstance(parameters, Mapping) else {},
         "start_ns": start_ns if _is_number(start_ns) else 0,
         "stop_ns": stop_ns if _is_number(stop_ns) else None,
-        "evidence": str(fault.get("evidence") or "indeterminate"),
+        "evidence": _text(fault.get("evidence") or "indeterminate"),
         "detail": fault.get("detail"),
         "detail_stop": fault.get("detail_stop"),
     }
 
 
-def status_frame(samples: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def metrics_frame(samples: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """One row a sample, by time."""
     rows = [
         {
@@ -173,18 +137,22 @@ def status_frame(samples: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             "leader": _text(sample.get("leader")),
             "commit_index": _whole(sample.get("commit_index")),
             "applied_index": _whole(sample.get("applied_index")),
+            "state_hash": _text(sample.get("state_hash")),
             "clock_offset_ms": _number(sample.get("clock_offset_ms")),
             "clock_error_ms": _number(sample.get("clock_error_ms")),
         }
         for sample in samples
     ]
     rows.sort(key=lambda row: row["time_ns"])
-    return _frame(rows, STATUS_COLUMNS)
+    return _frame(rows, METRICS)
 
 
-def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+def _frame(rows: list[dict[str, Any]], columns: Mapping[str, Column]) -> pd.DataFrame:
     return pd.DataFrame(
-        {name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in columns.items()}
+        {
+            name: pd.Series([row[name] for row in rows], dtype=column.dtype)
+            for name, column in columns.items()
+        }
     )
 
 
@@ -202,4 +170,9 @@ def _number(value: object) -> float | None:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else encodable(str(value))
+
+
+def encodable(text: str) -> str:
+    """Spell out what UTF-8 cannot hold: JSON may hand us one half of a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -22,7 +22,7 @@ import pandas as pd  # noqa: TC002  (dataclass fields are resolved by name)
 
 from checker.history import History, HistoryError, Operation, read_jsonl
 
-from .frames import faults_frame, operations_frame, status_frame
+from .frames import faults_frame, metrics_frame, operations_frame
 
 HISTORY: Final = "history.jsonl"
 SPEC: Final = "spec.toml"
@@ -61,8 +61,9 @@ class Log:
 class Run:
     """A run, as far as its folder tells.
 
-    `outcome` is empty and `finished` false when there is no readable `outcome.json`. The columns
-    of the frames are listed in `reports/frames.py`.
+    `outcome` is empty and `finished` false when there is no readable `outcome.json`. `metrics` is
+    what every node said of itself through the run. The columns of the three frames are listed in
+    `reports/columns.py`.
     """
 
     path: Path
@@ -73,7 +74,7 @@ class Run:
     history: History
     operations: pd.DataFrame
     faults: pd.DataFrame
-    status: pd.DataFrame
+    metrics: pd.DataFrame
     logs: tuple[Log, ...]
     problems: tuple[str, ...]
 
@@ -81,19 +82,20 @@ class Run:
     def duration_ns(self) -> int:
         """The last moment that anything is known of."""
         known = [event.time or 0 for event in self.history.events[-1:]]
-        known += [int(self.status["time_ns"].max())] if len(self.status) else []
+        known += [int(self.metrics["time_ns"].max())] if len(self.metrics) else []
         known += [int(self.operations["start_ns"].max())] if len(self.operations) else []
         return max(known, default=0)
 
     @property
     def nodes(self) -> list[str]:
         """Every node that is named anywhere, in natural order."""
-        named = {*self.status["node"].dropna(), *self.operations["node"].dropna()}
+        named = {*self.metrics["node"].dropna(), *self.operations["node"].dropna()}
         return sorted(named, key=natural)
 
 
-def load(run: Path) -> Run:
+def load(run: Path | str) -> Run:
     """Load a run's folder. Raises `NotARunError` if it is none."""
+    run = Path(run)
     if not run.is_dir():
         raise NotARunError(f"{run}: there is no such folder")
     if not any((run / name).is_file() for name in (HISTORY, SPEC, OUTCOME)):
@@ -119,7 +121,7 @@ def load(run: Path) -> Run:
             plan=objects(plan.get("faults")),
             events=list(history.nemesis_events),
         ),
-        status=status_frame(_samples(run / STATUS, problems)),
+        metrics=metrics_frame(_samples(run / STATUS, problems)),
         logs=_logs(run),
         problems=tuple(problems),
     )

@@ -116,7 +116,7 @@ class LogBook:
 def read_logs(run: Run) -> LogBook:
     """Find the moment of every line of every log."""
     started = _started(run)
-    offsets = _Offsets(run.status)
+    offsets = _Offsets(run.metrics)
     return LogBook(tuple((log, tuple(_timed(log, started, offsets))) for log in run.logs))
 
 

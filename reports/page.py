@@ -66,8 +66,8 @@ def render(run: Run) -> str:
         excerpts=book.excerpts(run.faults),
         spans=_spans(run),
         has_operations=len(run.operations) > 0,
-        has_status=len(run.status) > 0,
-        has_clocks=bool(run.status["clock_offset_ms"].notna().any()),
+        has_status=len(run.metrics) > 0,
+        has_clocks=bool(run.metrics["clock_offset_ms"].notna().any()),
         dropped=packed["dropped"],
         # Beside our own script and style the only thing that the template does not escape.
         data=script_json(_data(run, packed)),
@@ -90,8 +90,8 @@ def _data(run: Run, packed: dict[str, Any]) -> dict[str, Any]:
         "faults": timeline.bands(run),
         "rates": charts.rates(run.operations, run.duration_ns),
         "quantiles": charts.quantiles(run.operations, run.duration_ns),
-        "roles": charts.roles(run.status, run.nodes),
-        "clocks": charts.clocks(run.status, run.nodes),
+        "roles": charts.roles(run.metrics, run.nodes),
+        "clocks": charts.clocks(run.metrics, run.nodes),
         "leaders": [
             {"time_us": one["time"] // 1000, "term": one["term"], "leader": one["leader"][:40]}
             for one in changes

@@ -160,7 +160,7 @@ def leader_changes(run: Run) -> list[dict[str, Any]]:
     """Every first sight of a leader, as the outcome has it, else from the samples."""
     told = run.outcome.get("leader_changes")
     if not isinstance(told, list):
-        return charts.leader_changes(run.status)
+        return charts.leader_changes(run.metrics)
     return [
         {"time": one["time"], "term": one.get("term", 0), "leader": str(one.get("leader", "?"))}
         for one in objects(told)

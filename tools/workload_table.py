@@ -34,7 +34,7 @@ from workloads.catalogue import WORKLOADS  # noqa: E402
 KEPT: Final = "workload-table.json"
 SUMMARY_CHARS_MAX: Final = 160
 # Checks of the harness, not of a workload.
-_NOT_ITS_OWN: Final = frozenset({"agreement", "liveness", "system-crash"})
+_NOT_ITS_OWN: Final = frozenset({"agreement", "liveness", "log-scan", "system-crash"})
 _NOT_RUN: Final = "not run"
 _SHOWS_NOTHING: Final = frozenset(
     {Outcome.HARNESS_FAILURE.value, Outcome.INTERRUPTED.value, _NOT_RUN}

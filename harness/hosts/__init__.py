@@ -1,1 +1,1 @@
-"""Where systems run: hosts on this machine (the lab) or hosts of an inventory file."""
+"""Where systems run: the lab on this machine, containers, or hosts of an inventory file."""

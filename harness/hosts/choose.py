@@ -14,7 +14,7 @@ from typing import Final
 
 from harness import doctor
 from harness.errors import HarnessError, UsageError
-from harness.hosts import inventory, lab, lab_vm
+from harness.hosts import docker, docker_words, inventory, lab, lab_vm
 from harness.hosts.host import HostAddress
 from harness.spec import Spec
 
@@ -28,8 +28,12 @@ def check_hosts(spec: Spec) -> None:
     """Refuse hosts that cannot be had, before anything is made for the run.
 
     Raises `UsageError` for an inventory that is bad or too small, `HarnessError` for a machine that
-    cannot have a lab, with the command that changes that.
+    cannot have a lab or containers, with the command that changes that.
     """
+    if docker_words.is_docker(spec.hosts):
+        docker_words.wanted_base(spec.hosts)
+        docker.check()
+        return
     if spec.hosts not in _LABS:
         _from_inventory(spec)
         return
@@ -49,6 +53,11 @@ def check_hosts(spec: Spec) -> None:
 @contextmanager
 def hosts_for(spec: Spec) -> Iterator[tuple[HostAddress, ...]]:
     """Yield the hosts of a run, as many as `spec.nodes`. Raises as `check_hosts` does."""
+    if docker_words.is_docker(spec.hosts):
+        base, disks = docker_words.wanted_base(spec.hosts), "disk" in spec.nemesis
+        with docker.hosts(nodes=spec.nodes, base=base, disks=disks) as containers:
+            yield containers
+        return
     if spec.hosts not in _LABS:
         yield _from_inventory(spec)
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError
@@ -38,6 +38,7 @@ def run(
     keep_open: Sequence[int] = (),
     check: bool = True,
     timeout_s: float = _TIMEOUT_S,
+    environment: Mapping[str, str] = ENVIRONMENT,
 ) -> Done:
     """Run a command to its end and return what it said.
 
@@ -54,7 +55,7 @@ def run(
             timeout=timeout_s,
             check=False,
             pass_fds=tuple(keep_open),
-            env=ENVIRONMENT,
+            env=environment,
             # Ctrl-C is for us to hear: a tool that dies of it leaves things half made.
             start_new_session=True,
         )

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
-from harness.hosts import lab_host, lab_network, lab_vm, vm_image
+from harness.hosts import lab_groups, lab_host, lab_network, lab_vm, vm_image
 from harness.hosts.host import HostAddress
 from harness.hosts.lab_host import HostPaths
 from harness.hosts.vm_image import Image
@@ -234,6 +234,7 @@ def _take_down(instance: int, lock_fd: int) -> None:
     lab_network.unmake(instance, lock_fd=lock_fd)
     # A process may have been on its way into a namespace while the first round looked.
     lab_host.kill_all(instance, folder)
+    lab_groups.remove(instance)
     if folder.exists():
         shutil.rmtree(folder)
     for parent in (STATE_FOLDER, STATE_FOLDER.parent):

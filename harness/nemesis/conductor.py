@@ -21,7 +21,15 @@ from typing import Any, Final
 from checker.history import NEMESIS, EventType
 from harness.journal import Journal
 from harness.nemesis.faults import Certainty, FaultKind, Report, Reports, overall
-from harness.nemesis.plan import ADMINISTRATIVE, DAMAGING, LEADER, OPTIONAL, Fault, Plan
+from harness.nemesis.plan import (
+    ADMINISTRATIVE,
+    DAMAGING,
+    LEADER,
+    OPTIONAL,
+    TAKING,
+    Fault,
+    Plan,
+)
 from harness.progress import Progress
 
 # The longest single wait, so that a stop is heard soon.
@@ -243,6 +251,7 @@ class Conductor:
             node
             for record in self._in_force
             if record.fault.kind in ("kill", "pause", "disk", *DAMAGING)
+            or (record.fault.kind, record.fault.name) in TAKING
             for node in record.targets
         } | set(self._absent())
 

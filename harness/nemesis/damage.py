@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.cluster import SYSTEM_HOME
 from harness.errors import HostError
 from harness.nemesis.faults import Certainty, Crew, Report, Reports
 from harness.nemesis.plan import Fault
@@ -88,7 +87,7 @@ class Damage:
         with self.crew.cluster.hold(node):
             seen = agent.damage(
                 "cut-log" if fault.kind == "amnesia" else fault.name,
-                SYSTEM_HOME,
+                self.crew.cluster.system_home(node),
                 logs=self._model.logs,
                 states=self._model.states,
                 draw=fault.parameters["draw"],

@@ -15,9 +15,11 @@ from typing import Final
 
 from harness.nemesis.disk import Disk
 from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
+from harness.nemesis.network import Network
 from harness.nemesis.partition import Partition
 from harness.nemesis.plan import Fault
 from harness.nemesis.process import Kill, Pause
+from harness.nemesis.resource import Resource
 from harness.remote.agent_client import Agent
 from harness.remote.evidence import ClockState, Skipped
 from harness.systems.system import Status, System
@@ -37,6 +39,8 @@ def make_kinds(crew: Crew, system: System) -> Mapping[str, FaultKind]:
         "pause": Pause(crew),
         "clock": Clock(crew, system),
         "disk": Disk(crew),
+        "network": Network(crew),
+        "resource": Resource(crew),
     }
 
 

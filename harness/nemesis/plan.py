@@ -55,6 +55,16 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "power-loss-one",
         "failing",
     ),
+    "resource": ("cpu", "memory", "descriptors"),
+    "network": (
+        "latency",
+        "jitter",
+        "loss",
+        "duplication",
+        "reordering",
+        "corruption",
+        "bandwidth",
+    ),
     "member": ("remove-leader", "replace-one", "remove-one", "replace-leader"),
     "transfer": ("to-another", "there-and-back"),
     "snapshot": ("on-leader", "on-all", "on-one"),
@@ -75,11 +85,23 @@ _VERSION: Final = 1
 # or not made anew yet: where they were skipped, the others count.
 OPTIONAL: Final = (
     ("disk", "slow"),
+    ("resource", "cpu"),
+    ("resource", "memory"),
+    *(("network", name) for name in VARIANTS["network"]),
     ("damage", "torn-write"),
     ("damage", "bit-flip"),
     ("damage", "truncate"),
     ("amnesia", "cut-one"),
     ("amnesia", "cut-majority"),
+)
+
+# Variants that take from a system what it cannot do without: what it says of that, and how it ends
+# for it, is explained.
+TAKING: Final = (
+    ("disk", "full"),
+    ("disk", "failing"),
+    ("resource", "memory"),
+    ("resource", "descriptors"),
 )
 
 # The most that a kind's first interval is shifted, in intervals: never a whole one, so that a run
@@ -209,6 +231,12 @@ def _fault(
     if kind == "clock":
         targets = tuple(fallback[: random.randint((len(nodes) + 1) // 2, len(nodes))])
         parameters = _clock_parameters(name, random, (stop_ns - start_ns))
+    elif kind == "network":
+        targets = tuple(fallback[: random.randint(1, len(nodes))])
+        parameters = _network_parameters(name, random)
+    elif kind == "resource":
+        targets = (LEADER if random.random() < 0.5 else fallback[0],)
+        parameters = _resource_parameters(name, random)
     elif name in ("on-all", "kill-all", "pause-all", "power-loss-all"):
         targets = tuple(nodes)
     elif name.endswith("minority"):
@@ -246,6 +274,15 @@ def _fault(
     )
 
 
+def _resource_parameters(name: str, random: Random) -> dict[str, Any]:
+    """Choose what is left to the system. See docs/nemesis.md, "Resources"."""
+    if name == "cpu":
+        return {"percent": random.choice((1, 2, 5, 10))}
+    if name == "memory":
+        return {"spare_kb": int(256 * 2 ** random.uniform(0, 5))}
+    return {"keep_percent": random.choice((50, 75, 100))}
+
+
 def _clock_parameters(name: str, random: Random, duration_ns: int) -> dict[str, Any]:
     """Choose how far a clock jumps: from 100 ms to about 4 minutes, evenly on a log scale."""
     sign = random.choice((-1, 1))
@@ -260,3 +297,20 @@ def _clock_parameters(name: str, random: Random, duration_ns: int) -> dict[str, 
             "duration_ms": duration_ns // 1_000_000,
         }
     return {"offset_ms": offset_ms}
+
+
+def _network_parameters(name: str, random: Random) -> dict[str, Any]:
+    """Choose how bad a network gets: up to what keeps leaders from leading, but not for good."""
+    delay_ms = int(20 * 2 ** random.uniform(0, 3.3))
+    jitter_ms = int(delay_ms * random.uniform(0.5, 1))
+    percent = int(10 * 2 ** random.uniform(0, 2))
+    kbit_s = int(128 * 2 ** random.uniform(0, 3))
+    return {
+        "latency": {"delay_ms": delay_ms},
+        "jitter": {"delay_ms": delay_ms, "jitter_ms": jitter_ms},
+        "loss": {"percent": percent},
+        "duplication": {"percent": percent},
+        "reordering": {"delay_ms": delay_ms, "percent": percent},
+        "corruption": {"percent": percent},
+        "bandwidth": {"kbit_s": kbit_s},
+    }[name]

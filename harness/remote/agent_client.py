@@ -16,9 +16,10 @@ import queue
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from harness.errors import HostError
+from harness.hosts.host import HOME as HOME
 from harness.remote.agent.files import boot_id
 from harness.remote.archive import agent_archive
 from harness.remote.evidence import (
@@ -29,9 +30,12 @@ from harness.remote.evidence import (
     Ended,
     Exit,
     FailingDisk,
+    FewDescriptors,
     FullDisk,
     Healed,
     Hello,
+    LittleCpu,
+    LittleMemory,
     PowerLoss,
     Process,
     Skipped,
@@ -44,17 +48,20 @@ from harness.remote.evidence import (
     skipped_of,
 )
 from harness.remote.ssh import Remote
+from harness.remote.traffic import Echo, Shaped, shaped_of
 
 if TYPE_CHECKING:
     import paramiko
 
 LEASE_S: Final = 10.0
-HOME: Final = "/srv/splitbrain"
 _START_TIMEOUT_S: Final = 45.0  # a predecessor that was killed may need its lease to clean up
 _REQUEST_TIMEOUT_S: Final = 15.0
 _ANSWER_BYTES_MAX: Final = 4 << 20
 _STDERR_BYTES_MAX: Final = 4096
 _PROTOCOL: Final = 1
+
+# One kind of evidence.
+_Seen = TypeVar("_Seen")
 
 
 class Agent:
@@ -121,6 +128,31 @@ class Agent:
     def network_evidence(self) -> Dropped:
         """Return what the present cut has dropped so far."""
         return dropped_of(self._ask("network_evidence"))
+
+    def shape(self, peers: Sequence[str], effect: Mapping[str, Any]) -> Shaped | Skipped:
+        """Hold back, lose, double or corrupt what is sent to these; replaces an earlier such fault.
+
+        The effect has a `name` and the sizes that go with it (`agent/effect.py`).
+        """
+        answer = self._ask("shape", {"to": list(peers), "effect": dict(effect)})
+        return skipped_of(answer) or shaped_of(answer)
+
+    def unshape(self) -> Shaped:
+        """Let packets pass and return what was counted in all. Nothing in force is no error."""
+        return shaped_of(self._ask("unshape"))
+
+    def shaping_evidence(self) -> Shaped:
+        """Return what the present fault has counted so far."""
+        return shaped_of(self._ask("shaping_evidence"))
+
+    def echo(self, peers: Sequence[str], *, count: int, size: int) -> Echo:
+        """Send echoes from this host to some others, and return what came back."""
+        answer = self._ask("echo", {"to": list(peers), "count": count, "size": size})
+        return Echo(**_fields_of(Echo, answer))
+
+    def checksum_errors(self) -> int:
+        """Return how many packets have arrived at this host with a wrong checksum."""
+        return int(self._ask("checksum_errors")["errors"])
 
     def start(
         self,
@@ -246,6 +278,34 @@ class Agent:
         """Say that the damaged data are gone: from here on the system must not end because of them."""
         self._ask("end_damage")
 
+    def make_group(self) -> None:
+        """Make the control group that the system is to live in; before it is started."""
+        self._ask("make_group")
+
+    def squeeze_cpu(self, percent: float) -> LittleCpu | Skipped:
+        """Leave the system this much of one CPU."""
+        return self._ask_for(LittleCpu, "squeeze_cpu", percent=percent)
+
+    def cpu_squeezed(self) -> LittleCpu | Skipped:
+        """Return what that has done so far."""
+        return self._ask_for(LittleCpu, "cpu_squeezed")
+
+    def squeeze_memory(self, spare_kb: float) -> LittleMemory | Skipped:
+        """Leave the system so much more than it cannot give back; the kernel kills who needs more."""
+        return self._ask_for(LittleMemory, "squeeze_memory", spare_kb=spare_kb)
+
+    def memory_squeezed(self) -> LittleMemory | Skipped:
+        """Return what that has done so far."""
+        return self._ask_for(LittleMemory, "memory_squeezed")
+
+    def limit_descriptors(self, keep_percent: float) -> FewDescriptors | Skipped:
+        """Let the system open nothing new, and of what it closes only this share again."""
+        return self._ask_for(FewDescriptors, "limit_descriptors", keep_percent=keep_percent)
+
+    def undo_squeeze(self) -> None:
+        """Give the system all that it lacks. Nothing to undo is no error."""
+        self._ask("undo_squeeze")
+
     def wall_clock(self) -> Clocks:
         """Return the host's own clocks (of the host, not what the system is made to see)."""
         answer = self._ask("wall_clock")
@@ -287,8 +347,11 @@ class Agent:
         return Hello(**{**fields, "protected": tuple(answer["protected"])})
 
     def _ask_clock(self, do: str, **parameters: Any) -> ClockState | Skipped:
+        return self._ask_for(ClockState, do, **parameters)
+
+    def _ask_for(self, kind: type[_Seen], do: str, **parameters: Any) -> _Seen | Skipped:
         answer = self._ask(do, parameters)
-        return skipped_of(answer) or ClockState(**_fields_of(ClockState, answer))
+        return skipped_of(answer) or kind(**_fields_of(kind, answer))
 
     def _ask(
         self,

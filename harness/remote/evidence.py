@@ -16,6 +16,9 @@ from typing import Any, Final
 FULL_DISK: Final = "full disk"
 FAILING_DISK: Final = "failing disk"
 DAMAGED_DATA: Final = "damaged data"
+# The same for memory (the kernel kills who needs more) and for open files and connections.
+MEMORY_SQUEEZE: Final = "memory squeeze"
+FEW_DESCRIPTORS: Final = "descriptor limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +214,59 @@ class SlowDisk:
     def detail(self) -> str:
         """One sentence for people."""
         return f"an fsync took {self.before_ms:.1f} ms before, and takes {self.after_ms:.1f} ms now"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LittleCpu:
+    """How often the system had used up its CPU time since, and for how long its threads waited."""
+
+    percent: float
+    times: int
+    waited_ms: float
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        return (
+            f"{self.percent:g} % of a CPU: its time was used up {self.times} times, "
+            f"it waited {self.waited_ms:.0f} ms"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LittleMemory:
+    """How often the system met the limit since, and how many of its processes the kernel killed."""
+
+    limit_bytes: int
+    used_bytes: int
+    hits: int
+    kills: int
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        killed = f", and the kernel killed {self.kills}" if self.kills else ""
+        return (
+            f"{self.used_bytes // 1024} kB of {self.limit_bytes // 1024} kB are used, "
+            f"the limit was met {self.hits} times{killed}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewDescriptors:
+    """The limit as /proc shows it, what is open, and how many numbers below the limit are free."""
+
+    limit: int
+    opened: int
+    free: int
+
+    @property
+    def detail(self) -> str:
+        """One sentence for people."""
+        return (
+            f"{self.opened} descriptors are open, the limit is {self.limit} (/proc), "
+            f"{self.free} are free"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

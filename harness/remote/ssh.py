@@ -29,11 +29,16 @@ from paramiko.pkey import UnknownKeyType
 
 from harness.errors import HostError
 from harness.hosts.host import HostAddress
+from harness.remote.way import (
+    as_root,
+    connect_onwards,
+    connect_straight,
+    connected_by_command,
+    sftp_as_root,
+)
 
 CONNECT_TIMEOUT_S: Final = 10.0
 _KEEPALIVE_S: Final = 5
-# After this long without an acknowledgement the kernel gives the connection up.
-_SILENCE_MS: Final = 15_000
 _TRANSFER_TIMEOUT_S: Final = 60.0
 _OUTPUT_BYTES_MAX: Final = 1 << 20
 _CHUNK_BYTES: Final = 32_768
@@ -46,6 +51,8 @@ _log = logging.getLogger(_LOG_CHANNEL)
 _log.addHandler(logging.NullHandler())
 _log.propagate = False
 _log.setLevel(logging.CRITICAL + 1)
+
+_Connection = socket.socket | paramiko.Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +86,13 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
 class Remote:
     """A host that we are connected to. Use `Remote.connect`, and `close` when done."""
 
-    def __init__(self, host: HostAddress, client: paramiko.SSHClient) -> None:
-        """Take over a connection that is up."""
+    def __init__(
+        self, host: HostAddress, client: paramiko.SSHClient, way: contextlib.ExitStack
+    ) -> None:
+        """Take over a connection that is up, and `way`: what is to be closed after it."""
         self.host = host
         self._client = client
+        self._way = way
         self._sftp: paramiko.SFTPClient | None = None
         self._transfers = threading.Lock()
 
@@ -95,15 +105,17 @@ class Remote:
                     f"host {host.name}: its {what} file {path} does not exist; "
                     "for the lab: splitbrain lab up"
                 )
-        connection = _tcp_connect(host, timeout_s)
-        client = paramiko.SSHClient()
-        try:
+        with contextlib.ExitStack() as way:
+            connection = _connection_to(host, way, timeout_s)
+            way.callback(connection.close)
+            client = paramiko.SSHClient()
+            way.callback(client.close)
             _log_in(client, host, connection, timeout_s)
-        except BaseException:
-            client.close()
-            connection.close()
-            raise
-        return cls(host, client)
+            remote = cls(host, client, way)
+            if host.sudo:
+                remote._require_sudo(timeout_s)
+            remote._way = way.pop_all()
+            return remote
 
     def __enter__(self) -> Remote:
         return self
@@ -163,13 +175,11 @@ class Remote:
         self, command: str, *, timeout_s: float = CONNECT_TIMEOUT_S
     ) -> paramiko.Channel:
         """Start a command and return its channel; the caller closes it."""
-        transport = self._client.get_transport()
-        if transport is None or not transport.is_active():
-            raise self._error("the SSH connection is closed; is the host still up?")
+        transport = self.transport
         try:
             channel = transport.open_session(timeout=timeout_s)
             channel.settimeout(timeout_s)
-            channel.exec_command(command)
+            channel.exec_command(as_root(command) if self.host.sudo else command)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._error(f"could not start `{command}`: {_said(error)}") from None
         return channel
@@ -187,8 +197,8 @@ class Remote:
         folder, name = posixpath.split(remote_path)
         temporary = f"{folder}/.{name}.{secrets.token_hex(4)}.new"
         with self._files(timeout_s, f"upload {remote_path}") as files:
-            _make_folders(files, folder)
             try:
+                _make_folders(files, folder)
                 with files.open(temporary, "wb") as file:
                     file.set_pipelined(pipelined=True)
                     file.write(data)
@@ -246,6 +256,25 @@ class Remote:
         self._client.close()
         if transport is not None:
             transport.join(timeout=CONNECT_TIMEOUT_S)
+        self._way.close()
+
+    @property
+    def transport(self) -> paramiko.Transport:
+        """What other connections can be made through. Raises `HostError` if it is closed."""
+        transport = self._client.get_transport()
+        if transport is None or not transport.is_active():
+            raise self._error("the SSH connection is closed; is the host still up?")
+        return transport
+
+    def _require_sudo(self, timeout_s: float) -> None:
+        done = self.run("true", timeout_s=timeout_s)
+        if done.exit_status != 0:
+            user = self.host.user
+            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise self._error(
+                f"user {user} cannot become root with `sudo -n` ({said}); as root there: "
+                f"echo '{user} ALL=(root) NOPASSWD: ALL' > /etc/sudoers.d/splitbrain"
+            )
 
     def _send(self, channel: paramiko.Channel, data: memoryview, line: str) -> int:
         try:
@@ -264,7 +293,10 @@ class Remote:
                         raise EOFError
                     session = transport.open_session(timeout=timeout_s)
                     session.settimeout(timeout_s)
-                    session.invoke_subsystem("sftp")
+                    if self.host.sudo:
+                        session.exec_command(sftp_as_root())
+                    else:
+                        session.invoke_subsystem("sftp")
                     self._sftp = paramiko.SFTPClient(session)
                 channel = self._sftp.get_channel()
                 assert channel is not None
@@ -285,6 +317,11 @@ class Remote:
             free = self.run(["df", "-P", "-k", folder], timeout_s=5).stdout.split()
             if len(free) > 10 and free[-3].isdigit() and int(free[-3]) < 64:
                 reason = f"the disk is full ({free[-1]} has {free[-3]} kB left); make room there"
+        if isinstance(error, PermissionError):
+            reason += (
+                f": user {self.host.user} may not write there; in the inventory, set sudo = true, or "
+                "home to a folder of that user's"
+            )
         return self._error(f"upload {remote_path}: {reason}")
 
     def _error(self, what: str) -> HostError:
@@ -320,40 +357,28 @@ class _Output:
         return self._streams[stream].decode("utf-8", "replace")
 
 
-def _tcp_connect(host: HostAddress, timeout_s: float) -> socket.socket:
-    where = f"{host.address}:{host.port}"
-    advice = "is the host up, and is this its address? (for the lab: splitbrain lab status)"
-    try:
-        connection = socket.create_connection((host.address, host.port), timeout=timeout_s)
-    except ConnectionRefusedError:
-        raise HostError(
-            f"host {host.name}: {where} refused the connection; is sshd running there?"
-        ) from None
-    except TimeoutError:
-        raise HostError(
-            f"host {host.name}: no answer from {where} within {timeout_s:g} s; {advice}"
-        ) from None
-    except OSError as error:
-        raise HostError(
-            f"host {host.name}: cannot reach {where}: {_said(error)}; {advice}"
-        ) from None
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_MS)
-    return connection
+def _connection_to(host: HostAddress, way: contextlib.ExitStack, timeout_s: float) -> _Connection:
+    """Open the way to a host's SSH server; what was opened on the way goes into `way`."""
+    if host.jump is not None:
+        jump = way.enter_context(Remote.connect(host.jump, timeout_s=timeout_s))
+        return connect_onwards(jump.transport, host, timeout_s)
+    if host.proxy_command:
+        return way.enter_context(connected_by_command(host))
+    return connect_straight(host, timeout_s)
 
 
 def _log_in(
-    client: paramiko.SSHClient, host: HostAddress, connection: socket.socket, timeout_s: float
+    client: paramiko.SSHClient, host: HostAddress, connection: _Connection, timeout_s: float
 ) -> None:
     key = _load_key(host)
-    name = f"host {host.name} ({host.address})"
+    name = f"host {host.name} ({host.ssh_name})"
     known = host.known_hosts_path
     client.set_log_channel(_LOG_CHANNEL)
     client.set_missing_host_key_policy(_Refuse())
     try:
         client.load_host_keys(str(known))
         client.connect(
-            host.address,
+            host.ssh_name,
             port=host.port,
             username=host.user,
             pkey=key,
@@ -376,7 +401,7 @@ def _log_in(
     except _UnknownHostKey as error:
         raise HostError(
             f"{name}: its host key ({error}) is not in {known}; check it on the host, then "
-            f"add it: ssh-keyscan -p {host.port} {host.address} >> {known}"
+            f"add it: ssh-keyscan -p {host.port} {host.ssh_name} >> {known}"
         ) from None
     except paramiko.AuthenticationException:
         raise HostError(
@@ -384,8 +409,9 @@ def _log_in(
             "half to that user's authorized_keys there"
         ) from None
     except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
+        way = f" (by its ProxyCommand `{host.proxy_command}`)" if host.proxy_command else ""
         raise HostError(
-            f"{name}: no SSH session on port {host.port}: {_said(error)}; is it an SSH server?"
+            f"{name}: no SSH session on port {host.port}{way}: {_said(error)}; is it an SSH server?"
         ) from None
 
 
@@ -400,16 +426,23 @@ def _load_key(host: HostAddress) -> paramiko.PKey:
 
 
 def _make_folders(files: paramiko.SFTPClient, folder: str) -> None:
-    try:
-        if stat.S_ISDIR(files.stat(folder).st_mode or 0):
-            return
-    except FileNotFoundError:
-        pass
+    if _is_folder(files, folder):
+        return
     parent = posixpath.dirname(folder)
     if parent != folder:
         _make_folders(files, parent)
-    with contextlib.suppress(OSError):  # somebody else made it just now
+    try:
         files.mkdir(folder, 0o755)
+    except OSError:
+        if not _is_folder(files, folder):  # else somebody else made it just now
+            raise
+
+
+def _is_folder(files: paramiko.SFTPClient, path: str) -> bool:
+    try:
+        return stat.S_ISDIR(files.stat(path).st_mode or 0)
+    except FileNotFoundError:
+        return False
 
 
 def _said(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from harness.log_scan import STANDARD, Pattern
 from harness.spec import Spec
 from harness.systems.fault_model import CRASHES_ONLY, FaultModel
 from harness.systems.system import System
@@ -40,9 +41,10 @@ class SystemKind:
     IP address, `scratch` is a folder for what is to be uploaded. `offers` are the kinds of data
     (`workloads.data`) that its clients know, `reads` those of `Spec.reads` that they can ask for.
     `cannot` are the kinds of fault that it cannot have, each with the reason: by default those that
-    need a clock in its status or an `Administrated` system. `model` says what it promises to survive
-    of what its disks may lose. `check(spec)` raises `UsageError` for what else is wrong,
-    `HarnessError` if the system is not there to be deployed.
+    need a clock in its status or an `Administrated` system. `log_patterns` are lines of its log
+    that accuse it, or its surroundings: by default what runtimes write. `model` says what it
+    promises to survive of what its disks may lose. `check(spec)` raises `UsageError` for what else
+    is wrong, `HarnessError` if the system is not there to be deployed.
     """
 
     name: str
@@ -50,5 +52,6 @@ class SystemKind:
     offers: frozenset[str]
     reads: Sequence[str] = ("linear",)
     cannot: Mapping[str, str] = field(default_factory=lambda: UNLESS_IT_SAYS_SO)
+    log_patterns: Sequence[Pattern] = STANDARD
     model: FaultModel = CRASHES_ONLY
     check: Callable[[Spec], None] = nothing_to_check

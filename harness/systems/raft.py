@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.client import Client
 from harness.errors import HarnessError, UsageError
+from harness.log_scan import STANDARD, Pattern
 from harness.spec import READS, Spec
 from harness.systems import raft_admin
 from harness.systems.administrated import Members, Reply
@@ -56,6 +57,9 @@ MODEL: Final = FaultModel(
 # A run writes some thousands of entries: few enough that snapshots are taken and sent in each.
 SNAPSHOT_ENTRIES: Final = 1000
 
+# An exception that nobody caught. Connections that it had no descriptor for are none of those.
+_UNEXPECTED: Final = Pattern(name="unexpected", regex=r"^\d+ unexpected: (?!socket\.accept\(\))")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaftSystem:
@@ -82,6 +86,11 @@ class RaftSystem:
     def data_folders(self) -> Sequence[str]:
         """Return the data directory: identity, log and snapshots."""
         return ("data",)
+
+    @property
+    def secret_files(self) -> Sequence[str]:
+        """Return the file of what its nodes prove to each other."""
+        return ("data/secret",)
 
     def prepare(self, node: str, home: str) -> list[list[str]]:
         """Return the command that makes the data directory: a node that lost it does not start."""
@@ -303,5 +312,12 @@ def _make(spec: Spec, addresses: Mapping[str, str], scratch: Path) -> RaftSystem
 
 
 KIND: Final = SystemKind(
-    name="raft", make=_make, offers=OFFERS, reads=READS, cannot={}, model=MODEL, check=_check
+    name="raft",
+    make=_make,
+    offers=OFFERS,
+    reads=READS,
+    cannot={},
+    log_patterns=(*STANDARD, _UNEXPECTED),
+    model=MODEL,
+    check=_check,
 )

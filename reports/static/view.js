@@ -55,7 +55,7 @@ const view = {
 };
 
 /* Every kind of fault has a colour of its own name in base.css. */
-const KINDS = ["partition", "kill", "pause", "clock", "disk", "member", "transfer", "snapshot"];
+const KINDS = ["partition", "kill", "pause", "clock", "disk", "resource", "network", "member", "transfer", "snapshot", "damage", "amnesia"];
 let palette = {};
 
 function readPalette() {

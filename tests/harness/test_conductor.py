@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +73,7 @@ class Stage:
                 "kill": self.kind,
                 "partition": self.kind,
                 "disk": self.kind,
+                "resource": self.kind,
                 "member": self.slow,
                 "transfer": self.kind,
             },
@@ -148,6 +149,17 @@ def test_a_node_whose_disk_is_struck_is_passed_over(stage: Stage) -> None:
     struck = fault(0, 0, 100, LEADER, kind="disk")
     conductor = stage.conduct(struck, fault(1, 20, 60, LEADER), for_ms=300)
     assert [record.targets for record in conductor.records] == [("n2",), ("n1",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "next_one"), [("memory", "n1"), ("descriptors", "n1"), ("cpu", "n2")]
+)
+def test_who_lacks_memory_or_descriptors_is_passed_over_and_who_lacks_cpu_time_is_not(
+    stage: Stage, name: str, next_one: str
+) -> None:
+    struck = replace(fault(0, 0, 100, LEADER, kind="resource"), name=name)
+    conductor = stage.conduct(struck, fault(1, 20, 60, LEADER), for_ms=300)
+    assert [record.targets for record in conductor.records] == [("n2",), (next_one,)]
 
 
 def test_a_kind_that_takes_long_does_not_hold_up_the_others(stage: Stage) -> None:

@@ -90,6 +90,9 @@ class World:
     def agent(self, node: str) -> "World":
         return self
 
+    def system_home(self, node: str) -> str:
+        return f"/srv/{node}/system"
+
     def hold(self, node: str) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -125,6 +125,31 @@ def test_power_losses_and_full_slow_and_failing_disks_are_seen_and_survived(tmp_
     assert list(Path("/sys/fs/cgroup/blkio").glob("splitbrain-*")) == []
 
 
+def test_little_cpu_time_memory_and_descriptors_are_seen_and_survived(tmp_path: Path) -> None:
+    spec = Spec(
+        nemesis=("kill", "resource"),
+        nodes=3,
+        time_limit=21,
+        nemesis_interval=5,
+        seed=2,
+        lab=LAB,
+        store=str(tmp_path),
+    )
+    result = run(spec)
+    assert result.outcome is Outcome.PASS, result.reasons
+    evidence = {
+        fault["name"]: fault["evidence"]
+        for fault in result.document["faults"]
+        if fault["kind"] == "resource" and fault["targets"]
+    }
+    assert evidence.pop("descriptors") == "installed"
+    assert set(evidence.values()) <= {"installed", "skipped"}, evidence
+    assert list(Path("/sys/fs/cgroup").rglob(f"splitbrain-198.18.{LAB}.*")) == []
+    (scan,) = [check for check in result.document["checks"] if check["name"] == "log-scan"]
+    assert (scan["verdict"], scan["hits"]) == ("valid", [])
+    assert scan["lines"] > 0
+
+
 def test_reads_that_skip_read_index_are_caught(tmp_path: Path) -> None:
     """One seed in ten may miss it (docs/results.md): two in a row would be news."""
     for seed in (1, 2):

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from harness import serve, site
-from harness.cli import main
+from harness.cli import _parser, main
 from harness.serve import Server, host_is_ours, open_server
 from harness.site import Site, segments
 
@@ -366,6 +366,11 @@ def test_a_quoted_slash_is_never_a_separator() -> None:
     assert segments("/a%20b/%C3%A9/") == ["a b", "é"]
     with pytest.raises(site.Refused):
         segments("/a%2Fb")
+
+
+def test_unless_told_otherwise_only_this_machine_can_reach_it() -> None:
+    options = _parser().parse_args(["serve"])
+    assert (options.host, options.port) == ("127.0.0.1", 8484)
 
 
 def test_mistakes_end_in_one_line(

@@ -87,9 +87,9 @@ def test_by_function_adds_up(runs: Folder) -> None:
 
 
 def samples(*rows: tuple[int, bool, str | None, int | None]) -> pd.DataFrame:
-    from reports.frames import status_frame
+    from reports.frames import metrics_frame
 
-    return status_frame(
+    return metrics_frame(
         {"time": time, "node": "n1", "reachable": up, "role": role, "term": term}
         for time, up, role, term in rows
     )
@@ -119,10 +119,10 @@ def test_roles_become_stretches_with_gaps_where_nobody_looked() -> None:
 
 
 def test_clocks_are_thinned_to_their_extremes() -> None:
-    from reports.frames import status_frame
+    from reports.frames import metrics_frame
 
     far = 1234
-    status = status_frame(
+    status = metrics_frame(
         {"time": n * 1000, "node": "n1", "clock_offset_ms": 9000.0 if n == far else 0.1}
         for n in range(5 * charts.CLOCK_SAMPLES_MAX)
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
@@ -75,24 +76,48 @@ def test_an_unknown_check_is_an_error_not_a_pass(own_run: Folder) -> None:
     assert error.attrib["message"] == "the budget of 60 s is spent"
 
 
-def test_parquet_gives_back_the_operations(own_run: Folder) -> None:
+@pytest.mark.parametrize("table", parquet.TABLES)
+def test_parquet_gives_back_the_frames(own_run: Folder, table: str) -> None:
     run = own_run("pass")
-    rows = pq.read_table(parquet.write_operations(run)).to_pylist()
-    frame = load(run).operations
-    assert len(rows) == len(frame)
-    for row, operation in zip(rows, frame.to_dict("records"), strict=True):
-        assert json.loads(row["value"]) == operation["value"]
-        assert json.loads(row["output"]) == operation["output"]
-        assert (row["index"], row["type"]) == (operation["index"], operation["type"])
-        assert (row["end_ns"] is None) == (row["type"] == "info")
-        assert row["latency_ms"] == operation["latency_ms"]
+    parquet.write_tables(run)
+    rows = pq.read_table(run / f"{table}.parquet").to_pylist()
+    frame = getattr(load(run), table)
+    assert len(rows) == len(frame) > 0
+    for row, record in zip(rows, frame.to_dict("records"), strict=True):
+        for name, column in parquet.TABLES[table].items():
+            told, known = row[name], record[name]
+            if column.dtype == "object":
+                assert json.loads(told) == known
+            else:
+                assert (told is None) if pd.isna(known) else (told == known), name
 
 
-@pytest.mark.parametrize("kind", ["pass", "failed", "hostile"])
+@pytest.mark.parametrize("kind", ["pass", "unfinished", "failed", "hostile"])
 def test_parquet_has_one_schema(own_run: Folder, kind: str) -> None:
-    path = parquet.write_operations(own_run(kind))
-    assert pq.read_schema(path).equals(parquet.SCHEMA, check_metadata=False)
-    assert pq.read_schema(path).field("value").type == pa.string()
+    run = own_run(kind)
+    names = [path.name for path in parquet.write_tables(run)]
+    assert names == ["operations.parquet", "faults.parquet", "metrics.parquet"]
+    for table, columns in parquet.TABLES.items():
+        found = pq.read_schema(run / f"{table}.parquet")
+        assert found.equals(parquet.schema(columns), check_metadata=False)
+    assert pq.read_schema(run / "operations.parquet").field("value").type == pa.string()
+
+
+def test_half_a_letter_is_no_reason_to_lose_a_table(own_run: Folder) -> None:
+    """JSON may hold one half of a surrogate pair; UTF-8, and so Parquet, cannot."""
+    run = own_run("vacuous")
+    events = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    clients = [event for event in events if event["process"] != "nemesis"]
+    for event in clients:
+        event |= {"key": "k\ud800", "value": "\ud800", "error": "\udfff", "node": "n\ud800"}
+    text = "".join(json.dumps(event) + "\n" for event in clients)
+    (run / "history.jsonl").write_text(text)
+    assert load(run).problems == ()
+    parquet.write_tables(run)
+    rows = pq.read_table(run / "operations.parquet").to_pylist()
+    assert {row["key"] for row in rows} == {"k\\ud800"}
+    assert {json.loads(row["value"]) for row in rows} == {"\ud800"}
+    assert run_report(run) == 0
 
 
 def test_report_writes_all_and_names_the_page(
@@ -101,7 +126,7 @@ def test_report_writes_all_and_names_the_page(
     run = own_run("vacuous")
     assert run_report(run) == 0
     assert capsys.readouterr().out == f"{run / 'report.html'}\n"
-    for name in ("report.html", "junit.xml", "operations.parquet"):
+    for name in ("report.html", "junit.xml", "operations.parquet", "metrics.parquet"):
         assert (run / name).stat().st_size > 0
 
 

@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 
 from checker.history import Event, EventType, in_order
-from reports.frames import (
-    FAULT_COLUMNS,
-    OPERATION_COLUMNS,
-    STATUS_COLUMNS,
-    faults_frame,
-    operations_frame,
-)
+from reports.columns import FAULTS, METRICS, OPERATIONS
+from reports.frames import faults_frame, metrics_frame, operations_frame
 from reports.load import NotARunError, load, natural
 from reports.logs import read_logs
 
@@ -32,11 +27,28 @@ def event(index: int, time: int, process: int, type_: EventType, **more: object)
 def test_frames_always_have_their_columns_and_types(runs: Folder, kind: str) -> None:
     run = load(runs(kind))
     for frame, columns in (
-        (run.operations, OPERATION_COLUMNS),
-        (run.faults, FAULT_COLUMNS),
-        (run.status, STATUS_COLUMNS),
+        (run.operations, OPERATIONS),
+        (run.faults, FAULTS),
+        (run.metrics, METRICS),
     ):
-        assert {name: str(kind) for name, kind in frame.dtypes.items()} == dict(columns)
+        types = {name: str(kind) for name, kind in frame.dtypes.items()}
+        assert types == {name: column.dtype for name, column in columns.items()}
+
+
+def test_metrics_are_what_each_node_said_over_time() -> None:
+    said = {"role": "leader", "term": 3, "leader": "n1", "commit_index": 9, "applied_index": 8}
+    said |= {"state_hash": "ab", "clock_offset_ms": -1.5, "clock_error_ms": 0.5}
+    frame = metrics_frame(
+        [
+            {"time": 9, "node": "n2", "reachable": False},
+            {"time": 5, "node": "n1", "reachable": True, **said},
+        ]
+    )
+    assert frame["time_ns"].tolist() == [5, 9]
+    assert frame["reachable"].tolist() == [True, False]
+    first, second = frame.iloc[0], frame.iloc[1]
+    assert first[[*said]].to_dict() == said
+    assert second[[*said]].isna().all()
 
 
 def test_an_info_has_no_end_but_the_time_its_client_gave_up() -> None:
@@ -113,7 +125,7 @@ def test_what_is_missing_or_broken_is_said(own_run: Folder) -> None:
     (run / "outcome.json").write_text("{")
     loaded = load(run)
     assert not loaded.finished
-    assert len(loaded.status) == 1
+    assert len(loaded.metrics) == 1
     said = " ".join(loaded.problems)
     for name in ("outcome.json", "plan.json", "1 lines of status.jsonl"):
         assert name in said

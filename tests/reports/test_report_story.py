@@ -10,7 +10,7 @@ import pytest  # noqa: TC002  (an annotation of an argument)
 
 from reports.counterexample import stories, tellers_of
 from reports.drawing import Teller, draw
-from reports.frames import status_frame
+from reports.frames import metrics_frame
 from reports.load import load
 from reports.logs import _Offsets, read_logs
 
@@ -139,7 +139,7 @@ def test_a_skewed_hosts_lines_are_moved_to_the_runs_time() -> None:
         {"time": n * S // 4, "node": "n1", "clock_offset_ms": 60_000.0 if 20 <= n < 40 else 0.3}
         for n in range(80)
     ]
-    offsets = _Offsets(status_frame(rows))
+    offsets = _Offsets(metrics_frame(rows))
     after: int | None = None
     for true_ns in (1 * S, 4 * S, 6 * S, 9 * S, 12 * S, 19 * S):
         skew_ns = 60 * S if 5 * S <= true_ns < 10 * S else 0

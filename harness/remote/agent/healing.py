@@ -7,18 +7,23 @@ Rules of this file:
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .clock import clean_shared_memory, clock_text
+from .descriptors import Descriptors
 from .disk import undo_disk
 from .files import boot_id, write_atomically
+from .group import Group
 from .kernel_clock import KernelClock
 from .machine_clock import set_right
 from .network import heal_network
 from .process import System
+from .shaping import undo_shaping
+from .squeeze import undo_squeeze
 from .throttle import Throttle
 from .volume import Volume
 
@@ -39,10 +44,11 @@ def machine_clock_note(home: Path) -> Path:
 
 
 def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
-    """Heal network, clock, processes and disk; unless told not to, stop the system and take away the
-    volume that it lived on."""
+    """Heal network, clock, processes, disk and resources; unless told not to, stop the system and take
+    away the volume and the group that it lived in."""
     system = System(notes_folder(home))
     volume, throttle = Volume(home, notes_folder(home)), Throttle(notes_folder(home))
+    group, descriptors = Group(notes_folder(home)), Descriptors(notes_folder(home))
 
     def end_system() -> None:
         evidence = system.kill()
@@ -54,15 +60,17 @@ def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
         system.forget()
 
     steps: list[tuple[str, Callable[[], object]]] = [
-        ("network", heal_network if shutil.which("nft") else lambda: None),
+        ("network", heal_network if may_have_cut() else lambda: None),
+        ("traffic", lambda: undo_shaping(notes_folder(home))),
         ("clock", lambda: reset_clock(home)),
         ("resume", system.resume),
         ("throttle", throttle.lift),
+        ("squeeze", lambda: undo_squeeze(group, descriptors)),
     ]
     if leave_running:
         steps.append(("disk", lambda: undo_disk(volume, throttle, system)))
     else:
-        steps += [("system", end_system), ("volume", volume.remove)]
+        steps += [("system", end_system), ("volume", volume.remove), ("group", group.remove)]
     problems: dict[str, str] = {}
     for name, step in steps:
         try:
@@ -70,6 +78,11 @@ def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001  (whatever it is, the next step must be tried)
             problems[name] = f"{type(error).__name__}: {error}"
     return {"healed": not problems, "problems": problems}
+
+
+def may_have_cut() -> bool:
+    """Whether an agent could ever have cut anything here: without root or nft, none could."""
+    return os.geteuid() == 0 and shutil.which("nft") is not None
 
 
 def reset_clock(home: Path) -> None:

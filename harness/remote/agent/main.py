@@ -29,17 +29,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import watchdog
+from . import echo, watchdog
 from .clock import Clock, ClockError, clean_shared_memory, find_library
 from .damage import Damage, DamageError
 from .disk import Disk
+from .effect import EffectError, read_effect
 from .files import boot_id, json_text, process_stat
+from .group import Group, GroupError
 from .healing import clock_path, heal_host, machine_clock_note, notes_folder
 from .kernel_clock import KernelClock
 from .machine_clock import MachineClock, why_never_set
 from .network import Cut, NetworkError, canonical_address, why_nft_does_not_work
 from .process import ProcessError, System
+from .shaping import Shaping
+from .squeeze import Squeeze
 from .throttle import Throttle, ThrottleError
+from .traffic_control import ToolError
 from .volume import Volume, VolumeError
 
 PROTOCOL = 1
@@ -66,6 +71,9 @@ _EXPECTED = (
     ProcessError,
     VolumeError,
     ThrottleError,
+    EffectError,
+    ToolError,
+    GroupError,
     DamageError,
 )
 
@@ -87,16 +95,21 @@ class Agent:
         `controller_boot` is given where the machine's own clock may be set: `why_never_set`.
         """
         self._home, self._pipe = home, pipe
-        # Guards system and clock; the cut has a lock of its own, so that renewing it never waits.
+        # Guards system and clock; what is done to the network has locks of its own, so that renewing
+        # it never waits.
         self._lock = threading.RLock()
         self._system = System(notes_folder(home))
         self._clock = _clock_of(home, controller_boot)
         notes = notes_folder(home)
         self._disk = Disk(Volume(home, notes), Throttle(notes), self._system)
+        group = Group(notes)
+        self._system.prepare_process = group.join
+        self._squeeze = Squeeze(group, notes, self._system)
         self._damage = Damage(self._system)
         self._clock_problem = "the system was not started with a movable clock"
         self._protected = [canonical_address(address) for address in protected]
         self._cut = Cut(protected=protected)
+        self._shaping = Shaping(notes, protected=protected)
         self._nft_problem = why_nft_does_not_work()
         self._lease_s, self._lease_ends_ns = lease_s, 0
         self.renew(lease_s)
@@ -107,6 +120,11 @@ class Agent:
             "cut": self._do_cut,
             "heal_network": lambda _: self._cut.heal() if not self._nft_problem else _NO_PACKETS,
             "network_evidence": lambda _: self._cut.evidence(),
+            "shape": self._shape,
+            "unshape": lambda _: self._shaping.undo(),
+            "shaping_evidence": lambda _: self._shaping.evidence(),
+            "echo": _echo,
+            "checksum_errors": lambda _: {"errors": echo.checksum_errors()},
         }
         self._in_turn: dict[str, Handler] = {
             "start": self._start,
@@ -127,6 +145,15 @@ class Agent:
             "slow_disk": self._if_volume(self._disk.slow),
             "fail_disk": self._if_volume(self._disk.fail),
             "undo_disk": self._if_volume(self._disk.undo),
+            "make_group": lambda _: self._squeeze.make(_own_address()),
+            "squeeze_cpu": lambda request: self._squeeze.cpu(_number(request, "percent")),
+            "cpu_squeezed": lambda _: self._squeeze.cpu_seen(),
+            "squeeze_memory": lambda request: self._squeeze.memory(_number(request, "spare_kb")),
+            "memory_squeezed": lambda _: self._squeeze.memory_seen(),
+            "limit_descriptors": lambda request: self._squeeze.descriptors(
+                _number(request, "keep_percent")
+            ),
+            "undo_squeeze": lambda _: self._squeeze.undo(),
             "damage": self._do_damage,
             "end_damage": lambda _: self._damage.end(),
             "heal": lambda _: self.heal(leave_running=True),
@@ -167,11 +194,17 @@ class Agent:
         dropped: dict[str, int] = {}
         with contextlib.suppress(NetworkError):
             dropped = self._cut.heal()["dropped"]
+        with contextlib.suppress(
+            NetworkError, ToolError
+        ):  # it is tried once more, and then reported
+            self._shaping.undo()
         with self._lock:
             self._clock.reset()
             if leave_running:
                 with contextlib.suppress(Exception):  # it is tried once more, and then reported
                     self._disk.undo()
+                with contextlib.suppress(Exception):
+                    self._squeeze.undo()
             return {**heal_host(self._home, leave_running=leave_running), "dropped": dropped}
 
     def keep_time(self, ended: threading.Event) -> None:
@@ -180,8 +213,9 @@ class Agent:
             if time.monotonic_ns() > self._lease_ends_ns:
                 ended.set()
                 return
-            with contextlib.suppress(NetworkError):
-                self._cut.renew(self._lease_s)
+            for fault in (self._cut, self._shaping):
+                with contextlib.suppress(NetworkError):
+                    fault.renew(self._lease_s)
 
     def _hello(self, _: Request) -> Answer:
         return {
@@ -203,6 +237,12 @@ class Agent:
             return {"skipped": self._nft_problem}
         self._cut.install(sources, timeout_s=self._lease_s)
         return {**self._cut.evidence(), "cut": sources}
+
+    def _shape(self, request: Request) -> Answer:
+        peers, effect = _strings(request, "to"), read_effect(request.get("effect"))
+        if self._nft_problem:
+            return {"skipped": self._nft_problem}
+        return self._shaping.install(peers, effect, timeout_s=self._lease_s)
 
     def _start(self, request: Request) -> Answer:
         argv, env = _strings(request, "argv"), request.get("env", {})
@@ -270,6 +310,17 @@ def _clock_of(home: Path, controller_boot: str | None) -> Clock | MachineClock:
     own, root = boot_id(), os.geteuid() == 0
     refusal = why_never_set(controller_boot=controller_boot, own_boot=own, root=root)
     return MachineClock(machine_clock_note(home), KernelClock(), boot=own, refusal=refusal)
+
+
+def _echo(request: Request) -> Answer:
+    count, size = int(_number(request, "count")), int(_number(request, "size"))
+    return echo.look(_strings(request, "to"), count=count, size=size)
+
+
+def _own_address() -> str:
+    """Return the address at which the harness reached this host: no two hosts of a machine share it."""
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    return (words[2] if len(words) > 2 else platform.node()).replace(":", "-")
 
 
 def _clocks() -> Answer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import subprocess
 import threading
 import time
@@ -71,7 +72,7 @@ def why_nft_does_not_work() -> str:
     try:
         nft(_RULES.format(elements=""), words=("--check", "-f", "-"))
     except NetworkError as error:
-        return str(error)
+        return str(error) if os.geteuid() == 0 else f"dropping packets needs root ({error})"
     return ""
 
 

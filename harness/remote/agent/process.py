@@ -56,6 +56,8 @@ class System:
         self._asked_by: str | None = None
         # Why it may end by itself at the moment, such as a full disk.
         self.excuse: str | None = None
+        # What is done to each process before it becomes the system, such as joining a group.
+        self.prepare_process: Callable[[int], None] = lambda pid: None
 
     def start(
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None, log: str
@@ -91,6 +93,7 @@ class System:
             assert stat is not None
             notes = {"pid": child.pid, "start_ticks": stat.start_ticks, "boot_id": boot_id()}
             write_atomically(self._notes_path, json_text(notes))
+            self.prepare_process(child.pid)
             gate.write(b"go\n")
         self._asked_by = None
         self._reaper = threading.Thread(target=self._reap, args=(child,), daemon=True)

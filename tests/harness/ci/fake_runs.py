@@ -19,7 +19,7 @@ from harness.run import Result
 from harness.spec import Spec
 
 LARGE = ("history.jsonl", "history-checked.jsonl", "certificate.json", "status.jsonl",
-         "operations.parquet")  # fmt: skip
+         "operations.parquet", "faults.parquet", "metrics.parquet")  # fmt: skip
 SMALL = ("report.html", "plan.json", "junit.xml", "summary.md", "harness.log")
 
 Fate = Outcome | SplitbrainError | BaseException

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,29 @@ def test_every_command_in_the_examples_can_be_typed(name: str, count: int) -> No
         options = _parser().parse_args(command.split())
         file = getattr(options, "file", NIGHTLY)
         assert (ROOT / file).resolve() == NIGHTLY, command
+
+
+@pytest.mark.parametrize("name", ["github-workflow.yml", "gitlab-ci.yml"])
+def test_the_jobs_can_be_run_in_a_container_of_this_machine(name: str) -> None:
+    """What tools/ci_in_docker.py makes of them; it is run by hand, it takes ten minutes."""
+    code = (
+        "import sys; from tools.ci_in_docker import job; "
+        "sys.stdout.write(job(sys.stdin.read(), budget_s=300))"
+    )
+    example = (ROOT / "docs" / "examples" / name).read_text(encoding="utf-8")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, input=example, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    said = re.findall(r"::step:: %s.n' (.+)$", done.stdout, re.MULTILINE)
+    ran = [" ".join(shlex.split(step)) for step in said]
+    commands = [
+        "apt-get update && apt-get install -y git make python3 python3-venv",
+        "make setup",
+        ".venv/bin/splitbrain doctor",
+        ".venv/bin/splitbrain sweep docs/examples/nightly.toml --store nightly --budget-s 300",
+        "cp -r nightly /output/",
+    ]
+    assert [step for step in ran if "/origin" not in step] == commands
+    assert len(ran) == len(commands) + 1
+    subprocess.run(["sh", "-n"], input=done.stdout, text=True, check=True)
