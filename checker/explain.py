@@ -123,6 +123,7 @@ def _told(
         "final_states": [
             {
                 "state": model.describe_state(state),
+                "why_not": next(iter(_refusals(stuck, [state], model)), None),
                 "linearized": [int(index[call.index]) for call in path[-_LAST_ORDERED:]],
                 "pending": [
                     int(index[call.index]) for call in picked if call.optional and call not in path

@@ -201,6 +201,8 @@ class Cluster:
                     continue
                 if one.asked_by == MEMORY_SQUEEZE and killed:
                     continue  # by the kernel: we left it no memory
+                if one.asked_by == FEW_DESCRIPTORS and one.signal is None:
+                    continue  # it may not even have found its own code: any status will do
                 if one.asked_by is not None and one.status in self._excused(one.asked_by):
                     continue  # it is right to give up
                 if node in self._wiped and one.status in self._exits_without_data():
@@ -212,7 +214,7 @@ class Cluster:
     def _excused(self, why: str) -> frozenset[int]:
         """Return how the system may end by what we did to its disk: some know more ways then."""
         usual = self.system.environmental_exits
-        if why in (FULL_DISK, FEW_DESCRIPTORS):
+        if why == FULL_DISK:
             return frozenset(getattr(self.system, "exits_on_full_disk", usual))
         if why == FAILING_DISK:
             return frozenset(getattr(self.system, "exits_on_failing_disk", usual))

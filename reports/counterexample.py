@@ -2,23 +2,26 @@
 
 Rules of this file:
 - The story is the checker's: nothing is judged here again. What is added is where things stood:
-  which faults were in force, and what the hosts logged then.
+  what the nodes said of themselves, which faults were in force, and what the hosts logged then.
 - Fields may be missing: an operation without a start is told of, but not drawn.
 - How the drawing is laid out is `drawing.py`'s business.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
 
+from . import standing, summary
 from .drawing import Teller, draw
 from .load import Run, objects
 from .logs import LogBook, as_rows
 from .words import NOTHING, call, clean, moment, number, shown
 
+CERTIFICATE: Final = "certificate.json"
 OPERATIONS_MAX: Final = 40
 LOG_LINES_MAX: Final = 60
 STATES_MAX: Final = 12
@@ -27,7 +30,8 @@ STATES_MAX: Final = 12
 def stories(run: Run, book: LogBook) -> list[dict[str, Any]]:
     """Tell every invalid check of a run, ready for the template."""
     checks = objects(run.outcome.get("checks"))
-    return [_story(run, book, check) for check in checks if check.get("verdict") == "invalid"]
+    invalid = [check for check in checks if check.get("verdict") == "invalid"]
+    return [_story(run, book, check, number) for number, check in enumerate(invalid, start=1)]
 
 
 def indexes(run: Run) -> list[int]:
@@ -46,8 +50,10 @@ def _all_tellers(run: Run) -> list[Teller]:
     return [teller for one in told if isinstance(one, Mapping) for teller in tellers_of(one)]
 
 
-def _story(run: Run, book: LogBook, check: Mapping[str, Any]) -> dict[str, Any]:
+def _story(run: Run, book: LogBook, check: Mapping[str, Any], place: int) -> dict[str, Any]:
     story: dict[str, Any] = {
+        "id": f"story-{place}",
+        "commands": _commands(run),
         "name": clean(str(check.get("name", "check")), limit=60),
         "reason": clean(str(check.get("reason") or ""), limit=400),
         "summary": None,
@@ -72,6 +78,8 @@ def _story(run: Run, book: LogBook, check: Mapping[str, Any]) -> dict[str, Any]:
         "tellers": tellers,
         "moments": [moment(one.start_ns) if one.start_ns is not None else "" for one in tellers],
         "states": _states(counterexample),
+        "stuck": -1 if stuck is None else stuck.index,
+        "standing": standing.at(run, focus_ns) if times else None,
         "faults": _faults_between(run.faults, begin_ns, end_ns),
         "drawing": draw(tellers, _in_force(run.faults, begin_ns, end_ns)) if times else None,
         "logs": as_rows(lines),
@@ -79,6 +87,19 @@ def _story(run: Run, book: LogBook, check: Mapping[str, Any]) -> dict[str, Any]:
         "from_us": begin_ns // 1000,
         "to_us": end_ns // 1000,
     }
+
+
+def _commands(run: Run) -> list[tuple[str, str]]:
+    """What to type to see for oneself: nothing here has to be believed."""
+    folder = shlex.quote(str(run.path))
+    proof = run.path / CERTIFICATE
+    commands = [("Check the history again", f"splitbrain check {folder}")]
+    if proof.is_file():
+        verify = f"splitbrain verify {folder} {shlex.quote(str(proof))}"
+        commands = [("Verify the proof", verify), *commands]
+    repeat = summary.heading(run)["repeat"]
+    commands += [("Repeat the run", repeat)] if repeat else []
+    return [(name, clean(command, limit=2000)) for name, command in commands]
 
 
 def _sentence(text: str) -> str:
@@ -135,6 +156,7 @@ def _states(counterexample: Mapping[str, Any]) -> list[dict[str, str]]:
                 "state": clean(value, limit=120) if isinstance(value, str) else shown(value),
                 "after": ", ".join(f"#{one}" for one in after[-4:]) or NOTHING,
                 "pending": ", ".join(f"#{one}" for one in pending[:8]) or "none",
+                "why_not": clean(str(state.get("why_not") or ""), limit=400),
             }
         )
     return states

@@ -23,9 +23,12 @@ SCRIPTS: Final = (
     "plot.js",
     "overview.js",
     "operations.js",
+    "lanes.js",
     "latency.js",
     "rate.js",
     "cluster.js",
+    "filters.js",
+    "address.js",
     "page.js",
 )
 STYLES: Final = ("base.css", "page.css", "charts.css", "print.css")

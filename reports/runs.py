@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .load import HISTORY, HOSTS, OUTCOME, SPEC
-from .summary import VERDICTS
+from .summary import VERDICTS, system
 from .words import clean, shown
 
 UNFINISHED: Final = "unfinished"
@@ -125,7 +125,7 @@ def summarise(store: Path, run: Path) -> RunSummary:
         outcome=kind,
         note=clean(trouble or _note(kind, named, outcome), limit=200),
         workload=_text(spec.get("workload")),
-        system=_system(spec),
+        system=system(spec),
         version=_text(version),
         nemesis=_nemesis(spec),
         hosts=_text(spec.get("hosts")),
@@ -192,12 +192,6 @@ def _test(spec: Mapping[str, Any], version: object) -> str:
         return json.dumps([kept, version], sort_keys=True, default=str)
     except (ValueError, RecursionError):
         return ""
-
-
-def _system(spec: Mapping[str, Any]) -> str:
-    """The system; one with a known bug put in is another one."""
-    name, mutant = _text(spec.get("system")), _text(spec.get("mutant"))
-    return f"{name} with {mutant}" if mutant else name
 
 
 def _nemesis(spec: Mapping[str, Any]) -> str:

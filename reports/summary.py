@@ -59,7 +59,7 @@ def heading(run: Run) -> dict[str, str]:
     faults = spec.get("nemesis")
     nemesis = ", ".join(map(str, faults)) if isinstance(faults, list) else str(faults or "")
     tested = [
-        f"{spec.get('workload', name)} on {spec.get('system', 'an unknown system')}",
+        f"{spec.get('workload', name)} on {system(spec) or 'an unknown system'}",
         f"{spec.get('nodes', '?')} nodes ({spec.get('hosts', '?')})",
         f"{run.concurrency} clients",
         f"faults: {nemesis or 'none'}",
@@ -72,8 +72,21 @@ def heading(run: Run) -> dict[str, str]:
         "started_at": clean(str(run.outcome.get("started_at") or "unknown"), limit=40),
         "seed": clean(str("unknown" if seed is None else seed), limit=40),
         "folder": clean(run.path.resolve().name, limit=120),
+        "tested_version": version(run),
         "version": clean(str(run.outcome.get("splitbrain") or ""), limit=20),
     }
+
+
+def system(spec: Mapping[str, Any]) -> str:
+    """The system; one with a known bug put in is another one."""
+    name, mutant = (clean(str(spec.get(one) or ""), limit=80) for one in ("system", "mutant"))
+    return f"{name} with {mutant}" if mutant else name
+
+
+def version(run: Run) -> str:
+    """The version that was tested: where nobody says, splitbrain's own, whose node it is."""
+    told = (run.outcome.get("version"), run.spec.get("version"), run.outcome.get("splitbrain"))
+    return clean(str(next((one for one in told if one), "unknown")), limit=40)
 
 
 def _repeat(run: Run) -> str:

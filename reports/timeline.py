@@ -20,7 +20,7 @@ import pandas as pd
 from .load import Run, natural
 from .words import argument, clean, shown
 
-OPERATIONS_MAX: Final = 60_000
+OPERATIONS_MAX: Final = 240_000
 # One character for one code; none of them means anything in JSON or HTML.
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 
@@ -88,10 +88,14 @@ class _Words:
 
 def _coded(column: pd.Series[Any]) -> dict[str, Any]:
     """A column of few different texts: the texts, and a code for each row."""
-    texts = [None if pd.isna(one) else clean(str(one), limit=80) for one in column]
-    names: list[str | None] = sorted({text for text in texts if text is not None}, key=natural)
-    names += [None] if None in texts else []
+    raw = [None if pd.isna(one) else str(one) for one in column.to_list()]
+    cleaned = {one: None if one is None else clean(one, limit=80) for one in set(raw)}
+    names: list[str | None] = sorted(
+        {text for text in cleaned.values() if text is not None}, key=natural
+    )
+    names += [None] if None in cleaned else []
     code = {name: number for number, name in enumerate(names)}
+    texts = [cleaned[one] for one in raw]
     codes: Sequence[int] | str = [code[text] for text in texts]
     if len(names) <= len(_ALPHABET):
         codes = "".join(_ALPHABET[code[text]] for text in texts)

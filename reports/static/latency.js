@@ -6,16 +6,18 @@
  */
 
 const LATENCY_MIN_MS = 0.05;
+/* Marks on one pixel: a few darken it, more than these would only cost time. */
+const CROWD_MAX = 3;
 const MARKS = { ok: "circle", fail: "cross", info: "triangle" };
 
 const scale = (() => {
   let most = 1;
   for (let n = 0; n < operations.count; n += 1) {
-    if (!operations.open[n]) most = Math.max(most, (operations.end[n] - operations.start[n]) / 1000);
+    if (!operations.open[n]) most = Math.max(most, took(n));
   }
   let least = most;
   for (let n = 0; n < operations.count; n += 1) {
-    least = Math.min(least, Math.max(LATENCY_MIN_MS, (operations.end[n] - operations.start[n]) / 1000));
+    least = Math.min(least, Math.max(LATENCY_MIN_MS, took(n)));
   }
   const low = Math.log10(least) - 0.08;
   const high = Math.log10(most) + 0.12;
@@ -54,9 +56,12 @@ function startLatency() {
       const dense = lowerBound(operations.start, view.to) - first > 4000;
       for (const type of ["ok", "fail", "info"]) {
         context.globalAlpha = type === "ok" && dense ? 0.45 : 0.85;
+        const crowd = new Uint8Array(Math.ceil(of.width + 1) * (of.height + 1));
         for (let n = first; n < operations.count && operations.start[n] <= view.to; n += 1) {
           if (operations.open[n] || operations.type.of(n) !== type || !visible(n)) continue;
-          drawMark(context, type, of.x(operations.start[n]), scale.y(of, (operations.end[n] - operations.start[n]) / 1000));
+          const [x, y] = [of.x(operations.start[n]), scale.y(of, took(n))];
+          const place = Math.floor(y) * Math.ceil(of.width + 1) + Math.floor(x);
+          if ((crowd[place] += 1) <= CROWD_MAX) drawMark(context, type, x, y);
         }
       }
       context.globalAlpha = 1;
@@ -73,7 +78,7 @@ function startLatency() {
     if (x < plot.left || x > plot.right) return;
     context.strokeStyle = palette.accent;
     context.lineWidth = 2;
-    shape(context, "circle", x, scale.y(plot, (operations.end[selected] - operations.start[selected]) / 1000), 7);
+    shape(context, "circle", x, scale.y(plot, took(selected)), 7);
     context.stroke();
   };
   legend("latency", [
@@ -89,7 +94,7 @@ function nearestMark(x, y, plot) {
   let [best, distance] = [-1, 49];
   for (let n = from; n < operations.count && operations.start[n] <= until; n += 1) {
     if (operations.open[n] || !visible(n)) continue;
-    const [dx, dy] = [plot.x(operations.start[n]) - x, scale.y(plot, (operations.end[n] - operations.start[n]) / 1000) - y];
+    const [dx, dy] = [plot.x(operations.start[n]) - x, scale.y(plot, took(n)) - y];
     if (dx * dx + dy * dy < distance) [best, distance] = [n, dx * dx + dy * dy];
   }
   return best;

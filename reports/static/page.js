@@ -38,25 +38,6 @@ function sayWindow() {
   place.textContent = whole ? `whole run, ${(view.full / 1e6).toFixed(1)} s` : `${seconds(view.from)} to ${seconds(view.to)}`;
 }
 
-function fillFilters() {
-  for (const select of document.querySelectorAll("[data-filter]")) {
-    const name = select.dataset.filter;
-    for (const text of operations[name].names) {
-      if (text === null) continue;
-      const option = element("option", text.length > 40 ? `${text.slice(0, 40)}…` : text, select);
-      option.value = text;
-    }
-    select.addEventListener("change", () => { shown[name] = select.value; redraw(); });
-  }
-  for (const box of document.querySelectorAll("[data-outcome]")) {
-    box.addEventListener("change", () => {
-      if (box.checked) shown.outcomes.add(box.dataset.outcome);
-      else shown.outcomes.delete(box.dataset.outcome);
-      redraw();
-    });
-  }
-}
-
 function wireControls() {
   const jumps = [...document.querySelectorAll(".jump")];
   const show = (button) => view.show(Number(button.dataset.from), Number(button.dataset.to));
@@ -71,31 +52,40 @@ function wireControls() {
   for (const button of jumps) {
     button.addEventListener("click", () => {
       show(button);
-      for (let n = 0; n < operations.count; n += 1) if (marked.has(operations.index[n])) select(n);
+      const n = numberOf(Number(button.dataset.stuck));
+      if (n >= 0) select(n);
       byId("time").scrollIntoView();
     });
   }
 }
 
+/* Every button that copies names in `data-copies` whose text it is; without a name, the address. */
 function wireCopy() {
-  const button = byId("copy");
-  if (!button) return;
-  button.addEventListener("click", async () => {
-    const text = byId("repeat").textContent;
-    let copied = true;
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      // A page opened as a file may have no clipboard: the selection has it.
-      const range = document.createRange();
-      range.selectNodeContents(byId("repeat"));
-      getSelection().removeAllRanges();
-      getSelection().addRange(range);
-      copied = document.execCommand("copy");
-    }
-    byId("copied").textContent = copied ? "copied" : "selected: press Ctrl C";
-    setTimeout(() => { byId("copied").textContent = ""; }, 4000);
-  });
+  for (const button of document.querySelectorAll("[data-copies]")) {
+    const said = button.textContent;
+    button.addEventListener("click", async () => {
+      const place = byId(button.dataset.copies);
+      const copied = await copy(place);
+      button.textContent = copied ? "Copied" : place ? "Ctrl C" : "See address";
+      byId("copied").textContent = copied ? "copied" : place ? "selected: press Ctrl C" : "it is the page's address";
+      setTimeout(() => { button.textContent = said; byId("copied").textContent = ""; }, 3000);
+    });
+  }
+}
+
+async function copy(place) {
+  try {
+    await navigator.clipboard.writeText(place ? place.textContent : location.href);
+    return true;
+  } catch {
+    // A page opened as a file may have no clipboard: the selection has it.
+    if (!place) return false;
+    const range = document.createRange();
+    range.selectNodeContents(place);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    return document.execCommand("copy");
+  }
 }
 
 function wirePrint() {
@@ -121,15 +111,21 @@ function wireSize() {
     }
     schedule();
   }, { rootMargin: "400px" });
-  for (const plot of plots) {
-    plot.frame.style.minHeight = `${Math.min(plot.height, 620)}px`;
-    sight.observe(plot.frame);
+  for (const plot of plots) sight.observe(plot.frame);
+}
+
+/* Where a drawing is wider than its place, what could not be placed is what to see first. */
+function scrollToStuck() {
+  for (const lanes of document.querySelectorAll(".lanes")) {
+    const stuck = lanes.querySelector(".mark.stuck rect");
+    if (stuck) lanes.scrollLeft += stuck.getBoundingClientRect().right + 40 - lanes.getBoundingClientRect().right;
   }
 }
 
 overview.start();
+scrollToStuck();
 startAll();
-fillFilters();
+startFilters();
 wireControls();
 wireCopy();
 wirePrint();
@@ -139,3 +135,4 @@ view.pointerListeners.push(() => { for (const plot of plots) if (plot.seen) plot
 sayWindow();
 overview.draw();
 for (const plot of plots) plot.draw();
+startAddress();

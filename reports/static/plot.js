@@ -10,6 +10,7 @@
 const plots = [];
 const legends = new Map();
 const PAPER_WIDTH = 760;
+const FRAME_MAX = 620;
 const GUTTER = { left: 76, right: 14, top: 6, bottom: 22 };
 
 class Plot {
@@ -19,9 +20,17 @@ class Plot {
     this.base = this.frame.querySelector(".base");
     this.over = this.frame.querySelector(".over");
     // Before it is first drawn, too: a canvas without a height takes half of its width.
-    for (const canvas of [this.base, this.over]) canvas.style.height = `${height}px`;
+    this.resize(height);
     this.listen();
     plots.push(this);
+  }
+
+  /* Another height, drawn when it is next in sight. */
+  resize(height) {
+    this.height = height;
+    for (const canvas of [this.base, this.over]) canvas.style.height = `${height}px`;
+    this.frame.style.minHeight = `${Math.min(height, FRAME_MAX)}px`;
+    this.dirty = true;
   }
 
   get left() { return GUTTER.left; }

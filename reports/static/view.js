@@ -2,7 +2,7 @@
  *
  * Rules of this file:
  * - One window for all plots. Whoever changes it calls `view.set`; who draws listens.
- * - Times are microseconds since the run's start.
+ * - Times are microseconds since the run's start. The window's are whole: an address holds them.
  * - Text goes into the page by `textContent` and into canvases by `fillText`, never as markup.
  */
 "use strict";
@@ -10,7 +10,7 @@
 const data = JSON.parse(document.getElementById("run-data").textContent);
 const byId = (id) => document.getElementById(id);
 
-const WINDOW_MIN_US = 200;
+const WINDOW_MIN_US = 20;
 
 const view = {
   from: 0,
@@ -21,8 +21,8 @@ const view = {
   pointerListeners: [],
 
   set(from, to) {
-    const span = Math.min(Math.max(to - from, WINDOW_MIN_US), this.full);
-    const start = Math.min(Math.max(0, from), this.full - span);
+    const span = Math.min(Math.max(Math.round(to - from), WINDOW_MIN_US), this.full);
+    const start = Math.min(Math.max(0, Math.round(from)), this.full - span);
     if (start === this.from && start + span === this.to) return;
     this.from = start;
     this.to = start + span;

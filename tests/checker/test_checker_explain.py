@@ -47,7 +47,8 @@ def test_what_is_blamed_ends_the_shortest_failing_prefix(
     assert shown["last_valid_operations"] == len(before)
     assert shown["final_states"]
     for final in shown["final_states"]:
-        assert set(final) == {"state", "linearized", "pending"}
+        assert set(final) == {"state", "why_not", "linearized", "pending"}
+        assert final["why_not"]
         assert CAS.step(final["state"], stuck.action) is None
     listed = [operation["index"] for operation in shown["operations"]]
     assert listed == sorted(set(listed))
@@ -76,8 +77,11 @@ def test_many_crashed_operations_do_not_crowd_it() -> None:
     shown = check(History(tuple(events)), CAS).counterexample
     assert shown is not None
     assert [operation["value"] for operation in shown["operations"]] == [1, 2, 1]
-    assert shown["final_states"] == [{"state": "2", "linearized": [120, 122], "pending": []}]
-    assert "would need the value 1, but it is 2" in shown["summary"]
+    why = "would need the value 1, but it is 2"
+    assert shown["final_states"] == [
+        {"state": "2", "why_not": why, "linearized": [120, 122], "pending": []}
+    ]
+    assert why in shown["summary"]
 
 
 def test_it_is_about_the_first_invalid_key_and_names_the_others() -> None:

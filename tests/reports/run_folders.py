@@ -15,7 +15,7 @@ from typing import Any
 from cluster_story import MS, NODES, Call, S, Story, leader_at, tell
 
 STARTED = datetime(2026, 11, 23, 21, 0, 0, tzinfo=UTC)
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+HOSTILE = "\"'></script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
 def passing(folder: Path, *, operations: int = 6000, seconds: int = 30, seed: int = 7) -> Path:
@@ -97,6 +97,12 @@ def hostile(folder: Path) -> Path:
     counterexample["summary"] = counterexample["key"] = HOSTILE
     for operation in counterexample["operations"]:
         operation["why_not"] = operation["node"] = operation["value"] = HOSTILE
+        operation["process"] = HOSTILE
+    for state in counterexample["final_states"]:
+        state["state"] = state["why_not"] = HOSTILE
+    for sample in story.status:
+        if sample["reachable"] and sample["node"] == "n2":
+            sample["role"] = sample["leader"] = HOSTILE
     check: dict[str, Any] = {"name": HOSTILE, "verdict": "invalid", "reason": HOSTILE}
     check = {**check, "counterexample": counterexample}
     run = write(
@@ -143,6 +149,7 @@ def plant_stale_read(story: Story) -> dict[str, Any]:
         "final_states": [
             {
                 "state": state,
+                "why_not": why,
                 "linearized": [index_of[id(newest)]],
                 "pending": [index_of[id(call)] for call in pending[-1:]],
             }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest  # noqa: TC002  (an annotation of an argument)
 
+from reports import standing
 from reports.counterexample import stories, tellers_of
 from reports.drawing import Teller, draw
 from reports.frames import metrics_frame
@@ -164,3 +167,77 @@ def test_excerpts_are_bounded(own_run: Folder, monkeypatch: pytest.MonkeyPatch) 
     assert excerpt.total < 900
     assert all(len(line.text) <= 401 for line in excerpt.tail)
     assert 0 < sum(len(around.lines) for around in excerpt.around) <= 240
+
+
+def samples(*told: dict[str, object]) -> list[dict[str, object]]:
+    """Samples of three nodes at one second; `told` are changes and further ones."""
+    return [
+        {"time": S, "node": f"n{n + 1}", "reachable": True, "role": "follower", "term": 3}
+        | {"leader": "n2", "commit_index": 1200 + n, "applied_index": 1199}
+        | {"clock_offset_ms": -1.5, "clock_error_ms": 0.25}
+        | (told[n] if n < len(told) else {})
+        for n in range(max(3, len(told)))
+    ]
+
+
+def stood(run: Path, moment_ns: int, rows: list[dict[str, object]]) -> dict[str, Any] | None:
+    (run / "status.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return standing.at(load(run), moment_ns)
+
+
+def test_the_nodes_stand_as_they_were_asked_nearest_to_the_moment(own_run: Folder) -> None:
+    run = own_run("violation")
+    rows = samples({}, {"role": "leader"}, {"reachable": False})
+    rows += [{**row, "time": S + 250 * MS, "term": 9} for row in rows]
+    told = stood(run, S + 100 * MS, rows)
+    assert told is not None
+    first, second, third = told["nodes"][:3]
+    assert (first["role"], first["term"], first["leader"]) == ("follower", "3", "n2")
+    assert (first["commit_index"], first["applied_index"]) == ("1\u202f200", "1\u202f199")
+    assert first["clock"] == "\u22121.5\u202fms ± 0.25\u202fms"
+    assert first["asked"] == "100\u202fms before"
+    assert (second["leads"], second["role"]) == (True, "leader")
+    assert third["role"] == "did not answer"
+    assert third["term"] == "–"  # noqa: RUF001
+    assert told["sentence"].startswith("n2 (term 3) led.")
+    later = stood(run, S + 200 * MS, rows)
+    assert later is not None
+    assert [node["term"] for node in later["nodes"][:2]] == ["9", "9"]
+    assert later["nodes"][0]["asked"] == "50.0\u202fms later"
+
+
+def test_two_who_took_themselves_for_leader_are_pointed_out(own_run: Folder) -> None:
+    run = own_run("violation")
+    told = stood(run, S, samples({"role": "leader", "term": 2}, {"role": "leader"}))
+    assert told is not None
+    assert told["sentence"].startswith("2 nodes took themselves for leader: n1 (term 2), n2 (term")
+    assert told["nodes"][0]["asked"] == "then"
+
+
+def test_where_nobody_was_asked_near_the_moment_nothing_is_told(own_run: Folder) -> None:
+    run = own_run("violation")
+    assert stood(run, 9 * S, samples()) is None
+    assert stood(run, 9 * S, []) is None
+
+
+def test_what_was_being_done_to_a_node_stands_beside_it(runs: Folder) -> None:
+    run = load(runs("violation"))
+    for fault in run.faults.to_dict("records"):
+        told = standing.at(run, (fault["start_ns"] + fault["stop_ns"]) // 2)
+        assert told is not None
+        done = {node["node"]: node["faults"] for node in told["nodes"]}
+        named = f"{fault['name']} ({fault['kind']})"
+        struck = {node for node, names in done.items() if named in names}
+        assert struck == (set() if fault["evidence"] == "skipped" else set(fault["targets"]))
+
+
+def test_a_story_ends_with_commands_that_name_its_run(own_run: Folder) -> None:
+    run = own_run("violation")
+    (story,) = stories(load(run), read_logs(load(run)))
+    assert [name for name, _ in story["commands"]] == ["Check the history again", "Repeat the run"]
+    (run / "certificate.json").write_text("{}")
+    (story,) = stories(load(run), read_logs(load(run)))
+    proof = story["commands"][0]
+    assert proof == ("Verify the proof", f"splitbrain verify {run} {run}/certificate.json")
+    assert story["commands"][2][1].endswith("--seed 11")
+    assert [state["why_not"][:10] for state in story["states"]] == ["would need"]
