@@ -44,6 +44,8 @@ nightly: setup ## what takes longer: fuzz, properties with many examples, thousa
 	@$(BIN)/splitbrain sweep docs/examples/nightly.toml --store store/nightly
 	@if command -v dockerd >/dev/null; then tools/docker-run.sh; else \
 	  echo "without Docker hosts: apt-get install -y docker.io iptables debootstrap"; fi
+	@if command -v qemu-system-x86_64 >/dev/null; then bash tools/vm-run.sh; else \
+	  echo "without virtual machines: apt-get install -y qemu-system-x86 debootstrap"; fi
 	@$(BIN)/python tools/mutate_checker.py --sample 200
 	@$(BIN)/python tools/bench_check.py
 

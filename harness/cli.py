@@ -384,7 +384,12 @@ def _add_lab(commands: Any) -> None:
         action = actions.add_parser(name, help=help_text)
         action.add_argument("--lab", type=int, default=0, metavar="N", help="which lab; 0")
         if name == "up":
-            action.add_argument("--nodes", type=int, default=5, metavar="N", help="how many; 5")
+            action.add_argument(
+                "--nodes", type=int, metavar="N", help="how many; 5, or 3 virtual machines"
+            )
+            action.add_argument(
+                "--vm", action="store_true", help="virtual machines, with clocks of their own"
+            )
         if name == "down":
             action.add_argument(
                 "--docker",

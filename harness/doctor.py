@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.hosts import commands, lab_network
+from harness.hosts import commands, lab_network, lab_vm, vm_image
 from harness.remote.agent.clock import find_library
 
 _TRY_TIMEOUT_S: Final = 10.0
@@ -58,6 +58,7 @@ def examine() -> list[Finding]:
         _netem,
         _etcd,
         _docker,
+        _machines,
     )
     return [_guarded(check) for check in checks]
 
@@ -232,6 +233,18 @@ def _docker() -> Finding:
         remedy="sudo apt-get install -y docker.io"
         if path is None
         else "sudo systemctl start docker (or: sudo dockerd &)",
+        required=False,
+    )
+
+
+def _machines() -> Finding:
+    missing = lab_vm.why_not()
+    made = "image made" if vm_image.is_made() else "the first lab makes their image"
+    return Finding(
+        name="qemu",
+        ok=missing is None,
+        detail=f"virtual machines can be had ({made})" if missing is None else missing[0],
+        remedy="" if missing is None else missing[1],
         required=False,
     )
 

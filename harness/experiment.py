@@ -48,7 +48,7 @@ from workloads.workload import Setting, Workload
 
 log = logging.getLogger("harness")
 
-# How long a fresh cluster may take to serve its first operation.
+# How long a fresh cluster may take to serve its first operation; longer if it has longer to recover.
 _READY_TIMEOUT_S: Final = 20.0
 # How long undoing faults may take on the whole; each command has its own, shorter bound.
 _HEAL_TIMEOUT_S: Final = 20.0
@@ -156,11 +156,12 @@ class Experiment:
 
     def await_ready(self) -> None:
         """Wait until every node serves a read. Raises `HarnessError` if one never does."""
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        timeout_s = max(_READY_TIMEOUT_S, self._spec.recovery_timeout)
+        deadline = time.monotonic() + timeout_s
         waiting = self._service.everywhere(self._workload.probe, None, deadline)
         if waiting:
             raise HarnessError(
-                f"the system did not come up within {_READY_TIMEOUT_S:.0f} s: {waiting}; "
+                f"the system did not come up within {timeout_s:.0f} s: {waiting}; "
                 "its logs are in the run's folder under hosts/"
             )
 

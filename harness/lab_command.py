@@ -8,15 +8,22 @@ import shutil
 import sys
 
 from harness.errors import HarnessError, UsageError
-from harness.hosts import docker, lab, lab_network
+from harness.hosts import docker, lab, lab_network, vm_image
 from harness.hosts.host import HostAddress
+
+# How many hosts a lab has if nobody says; emulated machines share the processors of this one.
+_HOSTS, _MACHINES = 5, 3
 
 
 def act(options: argparse.Namespace) -> int:
     """Perform one action and return its exit code."""
     instance: int = options.lab
     if options.action == "up":
-        made = lab.up(nodes=options.nodes, instance=instance)
+        if options.vm and not vm_image.is_made():
+            _say("making the virtual machines' image, once; this takes some minutes")
+        standard = _MACHINES if options.vm else _HOSTS
+        nodes = standard if options.nodes is None else options.nodes
+        made = lab.up(nodes=nodes, instance=instance, vm=options.vm)
         _say(f"lab {instance} is up")
         for host in made.hosts:
             ssh = f"splitbrain lab ssh --lab {instance} {host.name}"
@@ -33,7 +40,7 @@ def act(options: argparse.Namespace) -> int:
     found = lab.status(instance)
     if options.action == "ssh":
         return _ssh(found, options)
-    _say(f"lab {instance} is {found.state}")
+    _say(f"lab {instance} is {found.state}" + (", of virtual machines" if found.vm else ""))
     for host in found.hosts:
         _say(f"  {host.name}  {'  '.join(host.addresses)}")
     for problem in found.problems:

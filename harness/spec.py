@@ -89,8 +89,8 @@ class Spec:
     )
     hosts: str = _option(
         "lab",
-        "'lab' (SSH hosts on this machine), 'docker' or 'docker:BASE' (containers, made of that base "
-        "image) or an inventory file",
+        "'lab' (SSH hosts on this machine), 'vm' (virtual machines on it), 'docker' or 'docker:BASE' "
+        "(containers, made of that base image) or an inventory file",
     )
     ip: int = _option(
         0,

@@ -86,6 +86,7 @@ PURE = (
     "reports/listing.py",
     "reports/trends.py",
     "harness/acknowledged.py",
+    "harness/hosts/cpio.py",
     "harness/hosts/docker_words.py",
     "harness/log_scan.py",
     "harness/outcome.py",

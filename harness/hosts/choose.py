@@ -14,10 +14,12 @@ from typing import Final
 
 from harness import doctor
 from harness.errors import HarnessError, UsageError
-from harness.hosts import docker, docker_words, inventory, lab, lab_network
+from harness.hosts import docker, docker_words, inventory, lab, lab_network, lab_vm
 from harness.hosts.host import HostAddress
 from harness.spec import Spec
 
+VM: Final = "vm"
+_LABS: Final = ("lab", VM)
 # How many labs are looked at before giving up.
 _LABS_MAX: Final = 32
 _IPV6: Final = 6
@@ -33,9 +35,11 @@ def check_hosts(spec: Spec) -> None:
         docker_words.wanted_base(spec.hosts)
         docker.check()
         return
-    if spec.hosts != "lab":
+    if spec.hosts not in _LABS:
         _from_inventory(spec)
         return
+    if spec.hosts == VM and (lacking := lab_vm.why_not()) is not None:
+        raise HarnessError(f"this machine cannot have virtual ones: {lacking[0]}; {lacking[1]}")
     missing = [finding for finding in doctor.examine() if finding.required and not finding.ok]
     if missing:
         first = missing[0]
@@ -61,14 +65,15 @@ def hosts_for(spec: Spec) -> Iterator[tuple[HostAddress, ...]]:
         with docker.hosts(nodes=spec.nodes, base=base, disks=disks) as containers:
             yield containers
         return
-    if spec.hosts != "lab":
+    if spec.hosts not in _LABS:
         yield _from_inventory(spec)
         return
     with ExitStack() as claims:
         instance, was_up = _claim(spec, claims)
         try:
-            hosts = _over(spec, lab.up(nodes=spec.nodes, instance=instance).hosts)
-            lab.await_answers(hosts)
+            made = lab.up(nodes=spec.nodes, instance=instance, vm=spec.hosts == VM)
+            hosts = _over(spec, made.hosts)
+            lab.await_answers(made, hosts)
             yield hosts
         finally:
             if not was_up:
@@ -80,18 +85,22 @@ def _claim(spec: Spec, claims: ExitStack) -> tuple[int, bool]:
     for _ in range(_LABS_MAX):
         instance = claims.enter_context(lab.claim(None if spec.lab < 0 else spec.lab))
         present = lab.status(instance)
-        if present.state != "up" or len(present.hosts) == spec.nodes:
+        if present.state != "up" or present.is_up_with(spec.nodes, vm=spec.hosts == VM):
             return instance, present.state == "up"
         if spec.lab >= 0:
             _refuse_other_size(spec, present)
-    raise HarnessError(f"{_LABS_MAX} labs are up at another size: splitbrain lab down --lab N")
+    raise HarnessError(
+        f"{_LABS_MAX} labs are up at another size or kind: splitbrain lab down --lab N"
+    )
 
 
 def _refuse_other_size(spec: Spec, present: lab.LabStatus) -> None:
-    if present.state == "up" and len(present.hosts) != spec.nodes:
+    if present.state == "up" and not present.is_up_with(spec.nodes, vm=spec.hosts == VM):
         number, count = present.instance, len(present.hosts)
+        kind = "virtual machines" if present.vm else "hosts"
         raise UsageError(
-            f"lab {number} is up with {count} hosts, but nodes is {spec.nodes}: "
+            f"lab {number} is up with {count} {kind}, but hosts is {spec.hosts} and nodes is "
+            f"{spec.nodes}: "
             f"choose another --lab, or first: splitbrain lab down --lab {number}"
         )
 

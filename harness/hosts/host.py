@@ -29,6 +29,9 @@ class HostAddress:
     SSH goes through `jump`, if there is one, or through the standard streams of `proxy_command`.
     With `sudo` the user becomes root for all that is done there; `home` is the folder that it is
     done in.
+
+    `own_clock` says that the host's clock is its own and may be set: true of machines, virtual ones
+    too, and never of what shares a kernel with others.
     """
 
     name: str
@@ -37,6 +40,7 @@ class HostAddress:
     user: str = "root"
     key_path: Path
     known_hosts_path: Path
+    own_clock: bool = False
     ssh_address: str = ""
     jump: HostAddress | None = None
     proxy_command: str = ""

@@ -11,10 +11,11 @@
     user = "root"
     other_addresses = ["2001:db8::11"] # cut as well by partitions; --ip chooses among all
     sudo = false                       # true: the user becomes root by `sudo -n`
+    own_clock = false                  # true: a machine of its own, whose clock may be set
     home = "/srv/splitbrain"           # the folder that everything is done in
     jump = "gate"                      # SSH goes through this [[jump]]
 
-    [[jump]]                           # the same fields, but for sudo and home
+    [[jump]]                           # the same fields, but for sudo, home and own_clock
     name = "gate"
     address = "192.0.2.1"
     key = "keys/id_ed25519"
@@ -56,6 +57,7 @@ _FIELDS: Final[Mapping[str, type]] = {
     "sudo": bool,
     "home": str,
     "other_addresses": list,
+    "own_clock": bool,
 }
 _KINDS: Final = {
     int: "a number",
@@ -63,7 +65,7 @@ _KINDS: Final = {
     bool: "true or false",
     list: "a list of IP addresses",
 }
-_HOSTS_ONLY: Final = ("sudo", "home", "other_addresses")
+_HOSTS_ONLY: Final = ("sudo", "home", "other_addresses", "own_clock")
 
 
 def read(path: Path) -> tuple[HostAddress, ...]:
@@ -152,6 +154,7 @@ class _Reader:
             sudo=fields.get("sudo", False),
             home=fields.get("home", HOME).rstrip("/"),
             other_addresses=tuple(fields.get("other_addresses", ())),
+            own_clock=fields.get("own_clock", False),
         )
 
     def _said(self, where: str, fields: dict[str, Any]) -> Entry | None:

@@ -1,5 +1,7 @@
 """The lab: N hosts on this machine, each with an SSH server, made in about a second.
 
+With `vm` they are virtual machines with a kernel and a clock of their own, made in about a minute.
+
     with lab.claim() as instance:
         hosts = lab.up(nodes=5, instance=instance).hosts
         ...
@@ -20,6 +22,7 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,18 +32,24 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
-from harness.hosts import lab_groups, lab_host, lab_network
+from harness.hosts import lab_groups, lab_host, lab_network, lab_vm, vm_image
 from harness.hosts.host import HostAddress
 from harness.hosts.lab_host import HostPaths
+from harness.hosts.vm_image import Image
 
 STATE_FOLDER = Path("/var/lib/splitbrain/lab")
 LOCK_FOLDER = Path("/run/splitbrain")
 
 _READY_TIMEOUT_S = 15.0
 _HEALTH_TIMEOUT_S = 1.0
+# An emulated machine takes some ten seconds, on a busy one many more.
+_VM_READY_TIMEOUT_S = 300.0
+_VM_HEALTH_TIMEOUT_S = 10.0
+# Between two looks whether the machine is still there at all.
+_VM_PATIENCE_S = 5.0
 # A killed process' tools hold the lock for a moment longer than it lived.
 _LOCK_TIMEOUT_S = 3.0
-_STATE_VERSION = 2
+_STATE_VERSION = 3
 
 # The locks that this process holds: instance -> file descriptor.
 _claimed: dict[int, int] = {}
@@ -48,11 +57,15 @@ _claimed: dict[int, int] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lab:
-    """A lab that is up. A host's `address` is the IPv4 one; if there is IPv6, it has that besides."""
+    """A lab that is up. A host's `address` is the IPv4 one; if there is IPv6, it has that besides.
+
+    `vm`: its hosts are virtual machines.
+    """
 
     instance: int
     hosts: tuple[HostAddress, ...]
     controller_address: str
+    vm: bool = False
 
     @property
     def ipv6(self) -> bool:
@@ -71,6 +84,11 @@ class LabStatus:
     state: str
     hosts: tuple[HostAddress, ...]
     problems: tuple[str, ...]
+    vm: bool = False
+
+    def is_up_with(self, nodes: int, *, vm: bool) -> bool:
+        """Whether it is up, of that size and kind."""
+        return self.state == "up" and len(self.hosts) == nodes and self.vm == vm
 
 
 @contextmanager
@@ -92,18 +110,22 @@ def claim(instance: int | None = None) -> Iterator[int]:
         _unlock(taken)
 
 
-def up(*, nodes: int = 5, instance: int = 0) -> Lab:
-    """Bring a lab up, or use the one that is; about a second for five hosts."""
+def up(*, nodes: int = 5, instance: int = 0, vm: bool = False) -> Lab:
+    """Bring a lab up, or use the one that is; about a second for five hosts.
+
+    With `vm` its hosts are virtual machines: minutes for the first time, when their image is made.
+    """
     if not 1 <= nodes <= lab_network.NODES_MAX:
         raise UsageError(f"a lab has 1 to {lab_network.NODES_MAX} hosts, not {nodes}")
     with _held(instance) as lock_fd:
         present = status(instance)
-        if present.state == "up" and len(present.hosts) == nodes:
-            return _lab(instance, nodes, ipv6=_ipv6_recorded(instance))
+        if present.is_up_with(nodes, vm=vm):
+            return _lab(instance, nodes, vm=vm, ipv6=_has_ipv6(instance))
+        image = _image() if vm else None
         if present.state != "down":
             _take_down(instance, lock_fd)
         try:
-            return _make(nodes, instance, lock_fd)
+            return _make(nodes, instance, lock_fd, image)
         except BaseException:
             _take_down(instance, lock_fd)
             raise
@@ -119,24 +141,24 @@ def status(instance: int = 0) -> LabStatus:
     """Look at a lab without changing it."""
     _check_instance(instance)
     _require_root()
-    names = _recorded_names(instance)
+    recorded = _recorded(instance)
     namespaces = lab_network.existing_namespaces(instance)
     traces = bool(namespaces) or lab_network.has_barrier(instance) or _folder(instance).exists()
     if not traces:
         return LabStatus(instance=instance, state="down", hosts=(), problems=())
-    if names is None:
+    if recorded is None:
         problem = f"lab {instance} was never finished, or its notes are lost"
         return LabStatus(instance=instance, state="broken", hosts=(), problems=(problem,))
-    hosts = _lab(instance, len(names), ipv6=_ipv6_recorded(instance)).hosts
+    nodes, vm = recorded
+    hosts = _lab(instance, nodes, vm=vm, ipv6=_has_ipv6(instance)).hosts
+    timeout_s = _VM_HEALTH_TIMEOUT_S if vm else _HEALTH_TIMEOUT_S
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-        answers = pool.map(
-            lambda host: lab_host.answers(host.address, timeout_s=_HEALTH_TIMEOUT_S), hosts
-        )
+        answers = pool.map(lambda host: lab_host.answers(host.address, timeout_s=timeout_s), hosts)
         problems = tuple(
             f"{host.name}: {answer}" for host, answer in zip(hosts, answers, strict=True) if answer
         )
     state = "broken" if problems else "up"
-    return LabStatus(instance=instance, state=state, hosts=hosts, problems=problems)
+    return LabStatus(instance=instance, state=state, hosts=hosts, problems=problems, vm=vm)
 
 
 def host_files(instance: int, name: str) -> HostPaths:
@@ -144,13 +166,22 @@ def host_files(instance: int, name: str) -> HostPaths:
     return HostPaths(directory=_folder(instance) / "hosts" / name)
 
 
-def _make(nodes: int, instance: int, lock_fd: int) -> Lab:
+def _image() -> Image:
+    """Return the image of the virtual machines, once this machine can run such."""
+    missing = lab_vm.why_not()
+    if missing is not None:
+        raise HarnessError(f"this machine cannot have virtual ones: {missing[0]}; {missing[1]}")
+    return vm_image.ready()
+
+
+def _make(nodes: int, instance: int, lock_fd: int, image: Image | None) -> Lab:
     names = lab_network.host_names(nodes)
     sshd, penalties = lab_host.find_sshd(), lab_host.penalties_line()
     lab_network.refuse_foreign_routes(instance)
     folder = _folder(instance)
     folder.mkdir(mode=0o755, parents=True)
-    lab = _lab(instance, nodes, ipv6=not lab_network.why_no_ipv6())
+    vm = image is not None
+    lab = _lab(instance, nodes, vm=vm, ipv6=not vm and not lab_network.why_no_ipv6())
     with ThreadPoolExecutor(max_workers=8) as pool:
         network = pool.submit(lab_network.make, instance, names, ipv6=lab.ipv6, lock_fd=lock_fd)
         client_key = lab_host.make_key(folder / "key", comment="splitbrain-lab", lock_fd=lock_fd)
@@ -168,35 +199,46 @@ def _make(nodes: int, instance: int, lock_fd: int) -> Lab:
         known_hosts = "".join(pool.map(identity, lab.hosts))
         network.result()
     _write(folder / "known_hosts", known_hosts)
-    launchers = [
-        lab_host.start(
-            host_files(instance, name),
-            instance=instance,
-            name=name,
-            ipv6=lab.ipv6,
-            sshd=sshd,
-            lock_fd=lock_fd,
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        paths = host_files(instance, name)
+        if image is not None:
+            return lab_vm.start(image, paths, instance=instance, name=name, lock_fd=lock_fd)
+        return lab_host.start(
+            paths, instance=instance, name=name, ipv6=lab.ipv6, sshd=sshd, lock_fd=lock_fd
         )
-        for name in names
-    ]
+
+    launchers = [start(name) for name in names]
     lab_host.wait_launched(launchers, timeout_s=_READY_TIMEOUT_S)
-    await_answers(lab.hosts)
+    await_answers(lab, lab.hosts)
     _write(folder / "lab.json", json.dumps(_notes(lab), indent=1) + "\n")
     return lab
 
 
-def await_answers(hosts: Sequence[HostAddress]) -> None:
+def await_answers(lab: Lab, hosts: Sequence[HostAddress]) -> None:
     """Wait until every host's sshd answers at the address in use; raises what one said instead."""
-    deadline_ns = time.monotonic_ns() + int(_READY_TIMEOUT_S * 1e9)
+    ready_s = _VM_READY_TIMEOUT_S if lab.vm else _READY_TIMEOUT_S
+    deadline_ns = time.monotonic_ns() + int(ready_s * 1e9)
     for host in hosts:
-        remaining_s = max(0.1, (deadline_ns - time.monotonic_ns()) / 1e9)
-        problem = lab_host.answers(host.address, timeout_s=remaining_s)
+        problem = _wait_for(lab, host, deadline_ns)
         if problem is not None:
             log = host.key_path.parent / "hosts" / host.name / "lab.log"
             said = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []
             raise HarnessError(
                 f"lab host {host.name} did not come up: {problem}; it said: {' / '.join(said)}"
             )
+
+
+def _wait_for(lab: Lab, host: HostAddress, deadline_ns: int) -> str | None:
+    """Wait until a host answers; return what is wrong if it does not in time."""
+    while True:
+        remaining_s = max(0.1, (deadline_ns - time.monotonic_ns()) / 1e9)
+        patience_s = min(remaining_s, _VM_PATIENCE_S) if lab.vm else remaining_s
+        problem = lab_host.answers(host.address, timeout_s=patience_s)
+        if problem is None or time.monotonic_ns() >= deadline_ns:
+            return problem
+        if lab.vm and not lab_vm.runs(lab.instance, host.name):
+            return "the machine ended"
 
 
 def _take_down(instance: int, lock_fd: int) -> None:
@@ -215,7 +257,7 @@ def _take_down(instance: int, lock_fd: int) -> None:
             return  # not empty: something else of ours lives there
 
 
-def _lab(instance: int, nodes: int, *, ipv6: bool) -> Lab:
+def _lab(instance: int, nodes: int, *, vm: bool, ipv6: bool) -> Lab:
     folder = _folder(instance)
     hosts = tuple(
         HostAddress(
@@ -226,17 +268,19 @@ def _lab(instance: int, nodes: int, *, ipv6: bool) -> Lab:
             key_path=folder / "key",
             known_hosts_path=folder / "known_hosts",
             other_addresses=(lab_network.address6(instance, name),) if ipv6 else (),
+            own_clock=vm,
         )
         for name in lab_network.host_names(nodes)
     )
     controller = lab_network.controller_address(instance)
-    return Lab(instance=instance, hosts=hosts, controller_address=controller)
+    return Lab(instance=instance, hosts=hosts, controller_address=controller, vm=vm)
 
 
 def _notes(lab: Lab) -> dict[str, object]:
     return {
         "version": _STATE_VERSION,
         "instance": lab.instance,
+        "vm": lab.vm,
         "hosts": [{"name": host.name, "addresses": host.addresses} for host in lab.hosts],
         "ipv6": lab.ipv6,
         "controller": lab.controller_address,
@@ -245,23 +289,25 @@ def _notes(lab: Lab) -> dict[str, object]:
     }
 
 
-def _recorded_names(instance: int) -> list[str] | None:
-    """Return the hosts of a finished lab by its notes, or None if there are none to trust."""
+def _recorded(instance: int) -> tuple[int, bool] | None:
+    """Return size and kind of a finished lab by its notes, or None if there are none to trust."""
     try:
-        notes = _recorded(instance)
+        notes = _read_notes(instance)
         names = [str(host["name"]) for host in notes["hosts"]]
+        trusted = notes["version"] == _STATE_VERSION
+        vm = bool(notes["vm"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     expected = lab_network.host_names(len(names))
-    return names if notes.get("version") == _STATE_VERSION and names == expected else None
+    return (len(names), vm) if trusted and names == expected else None
 
 
-def _ipv6_recorded(instance: int) -> bool:
+def _has_ipv6(instance: int) -> bool:
     """Return whether a finished lab was made with IPv6."""
-    return bool(_recorded(instance)["ipv6"])
+    return bool(_read_notes(instance)["ipv6"])
 
 
-def _recorded(instance: int) -> dict[str, Any]:
+def _read_notes(instance: int) -> dict[str, Any]:
     text = (_folder(instance) / "lab.json").read_text(encoding="utf-8")
     notes: dict[str, Any] = json.loads(text)
     return notes

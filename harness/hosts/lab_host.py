@@ -25,6 +25,8 @@ from harness.errors import HarnessError
 from harness.hosts import commands, lab_init, lab_network
 
 SSH_PORT = 22
+# The program that is a host's first process where the host is a virtual machine.
+QEMU = "qemu-system-x86_64"
 _POLL_S = 0.01
 
 _SSHD_CONFIG = """\
@@ -184,13 +186,13 @@ def processes(instance: int, lab_directory: Path) -> set[int]:
         done = commands.run(["ip", "netns", "pids", name], check=False)
         found.update(int(pid) for pid in done.stdout.split())
     marker = f"{lab_directory}/".encode()
-    script = os.fsencode(lab_init.__file__)
+    programs = {os.fsencode(lab_init.__file__), QEMU.encode()}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # it ended while we looked
-        if script in words and any(word.startswith(marker) for word in words):
+        if programs & set(words) and any(word.startswith(marker) for word in words):
             found.add(int(folder.name))
     return found - {os.getpid()}
 

@@ -55,7 +55,8 @@ def clock_moved_as_told(moved_ns: int, *, expected_ns: int, error_ns: int) -> bo
 
 @dataclass(slots=True)
 class Clock:
-    """Moves the wall clock that the system's processes see, by libfaketime.
+    """Moves the wall clock that the system's processes see: by libfaketime, or, on a machine of its
+    own, by setting the machine's clock, which cannot run off by more than a tenth.
 
     The evidence is what the process itself says the time is, compared with the controller's clock
     before and after: a host without libfaketime, or a program that does not look, shows no change.
@@ -65,6 +66,7 @@ class Clock:
     system: System
     _before: dict[tuple[int, str], Status] = field(default_factory=dict)
     _began_ns: dict[int, int] = field(default_factory=dict)
+    _rates: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
         """Move the clocks, then look at them."""
@@ -81,7 +83,8 @@ class Clock:
                 return self._look(fault, node, fault.parameters["offset_ms"] * 1_000_000)
             if fault.name == "strobe":
                 return self._look_for_strobe(fault, node)
-            return Report(Certainty.INDETERMINATE, f"runs {fault.parameters['rate']} times as fast")
+            self._rates[fault.id, node] = done.rate
+            return Report(Certainty.INDETERMINATE, f"runs {done.rate:g} times as fast")
 
         return self.crew.on(targets, move)
 
@@ -93,7 +96,8 @@ class Clock:
             report = Report(Certainty.INDETERMINATE, "set right")
             if fault.name == "rate":
                 elapsed_ns = time.monotonic_ns() - began_ns
-                report = self._look(fault, node, int((fault.parameters["rate"] - 1) * elapsed_ns))
+                rate = self._rates.pop((fault.id, node), 1.0)
+                report = self._look(fault, node, int((rate - 1) * elapsed_ns))
             agent.clock_reset()
             self._before.pop((fault.id, node), None)
             return report

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from harness.errors import HostError
 from harness.hosts.host import HOME as HOME
+from harness.remote.agent.files import boot_id
 from harness.remote.archive import agent_archive
 from harness.remote.evidence import (
     Clocks,
@@ -96,6 +97,9 @@ class Agent:
         command = ["python3", "-I", path, "--home", home, "--lease-s", f"{lease_s:g}"]
         if leave_running:
             command.append("--leave-running")
+        if remote.host.own_clock:
+            # The agent sets the clock only if its kernel was booted apart from this one.
+            command += ["--controller-boot", boot_id()]
         channel = remote.open_channel("exec " + shlex.join(command))
         agent = cls(remote, channel, lease_s=lease_s)
         try:

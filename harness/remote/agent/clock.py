@@ -71,8 +71,8 @@ class Clock:
         self.library = library
         # The clock shown is: real + offset + (real - anchor) * (rate - 1).
         self._offset_ns, self._rate, self._anchor_ns = 0, 1.0, 0
-        self._mover: _Mover | None = None
-        self._strobe: _Mover | None = None
+        self._mover: Mover | None = None
+        self._strobe: Mover | None = None
 
     def environment(self) -> dict[str, str]:
         """Return what the system's environment needs for its clock to be ours to move."""
@@ -89,18 +89,22 @@ class Clock:
             "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 
-    def system_started(self, pid: int) -> bool:
-        """Say whether a new process has loaded the library: else its clock cannot be moved."""
-        return has_library(pid)
+    def why_fixed(self, pid: int) -> str:
+        """Return why the clock that a new process sees cannot be moved; empty if it can."""
+        if self.library is None:
+            return "libfaketime is not installed: apt-get install libfaketime"
+        if not has_library(pid):
+            return "the system does not load libfaketime (statically linked, or it ended at once)"
+        return ""
 
     def prepare_start(self) -> None:
         """Write the clock that a process about to start shall see."""
-        self._write(self._offset_at(time.time_ns()))
+        if self.library is not None:
+            self._write(self._offset_at(time.time_ns()))
 
     def set(self, *, offset_ms: float, rate: float) -> dict[str, Any]:
         """Show this offset from now on, running at this rate."""
-        if not abs(offset_ms) <= OFFSET_MS_MAX:  # also refuses "not a number"
-            raise ClockError("the offset is more than ten years")
+        check_offset(offset_ms)
         if not RATE_MIN <= rate <= RATE_MAX:
             raise ClockError(f"the rate must be {RATE_MIN} to {RATE_MAX}")
         self._stop_mover()
@@ -108,7 +112,7 @@ class Clock:
         self._anchor_ns = time.time_ns()
         self._write(self._offset_ns)
         if rate != 1.0:
-            self._mover = _Mover(self._drift, DRIFT_PERIOD_S)
+            self._mover = Mover(self._drift, DRIFT_PERIOD_S)
         return self.state()
 
     def bump(self, offset_ms: float) -> dict[str, Any]:
@@ -122,12 +126,7 @@ class Clock:
 
     def strobe(self, *, offset_ms: float, period_ms: float, duration_ms: float) -> dict[str, Any]:
         """Jump forth and back every period, in the background; ends by itself."""
-        if not STROBE_PERIOD_MS_MIN <= period_ms <= STROBE_DURATION_MS_MAX:
-            raise ClockError(f"the period must be {STROBE_PERIOD_MS_MIN} ms or more")
-        if not period_ms <= duration_ms <= STROBE_DURATION_MS_MAX:
-            raise ClockError(f"a strobe lasts one period to {STROBE_DURATION_MS_MAX} ms")
-        if not abs(offset_ms) <= OFFSET_MS_MAX:  # also refuses "not a number"
-            raise ClockError("the offset is more than ten years")
+        check_strobe(offset_ms=offset_ms, period_ms=period_ms, duration_ms=duration_ms)
         self._stop_mover()
         base_ns = self._offset_at(time.time_ns())
         self._offset_ns, self._rate = base_ns, 1.0
@@ -138,7 +137,7 @@ class Clock:
             self._write(base_ns + jump_ns * (step % 2 == 0 and not over))
             return not over
 
-        self._strobe = self._mover = _Mover(flip, period_ms / 1000)
+        self._strobe = self._mover = Mover(flip, period_ms / 1000)
         return self.state()
 
     def _drift(self, step: int) -> bool:
@@ -197,10 +196,11 @@ class Clock:
         write_atomically(self._path, clock_text(offset_ns))
 
 
-class _Mover:
+class Mover:
     """A thread that moves the clock, a step every period, until `move` says that it is done."""
 
     def __init__(self, move: Callable[[int], bool], period_s: float) -> None:
+        """Begin at once."""
         self.steps = 0
         self._move, self._period_s = move, period_s
         self._stopped = threading.Event()
@@ -209,9 +209,11 @@ class _Mover:
 
     @property
     def running(self) -> bool:
+        """Whether it still moves."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
+        """End it where it is."""
         self._stopped.set()
         self._thread.join(timeout=_PROBE_TIMEOUT_S)
 
@@ -221,6 +223,21 @@ class _Mover:
                 self.steps += 1
                 if self._stopped.wait(self._period_s):
                     break
+
+
+def check_offset(offset_ms: float) -> None:
+    """Refuse an offset that makes no sense."""
+    if not abs(offset_ms) <= OFFSET_MS_MAX:  # also refuses "not a number"
+        raise ClockError("the offset is more than ten years")
+
+
+def check_strobe(*, offset_ms: float, period_ms: float, duration_ms: float) -> None:
+    """Refuse a strobe that makes no sense."""
+    if not STROBE_PERIOD_MS_MIN <= period_ms <= STROBE_DURATION_MS_MAX:
+        raise ClockError(f"the period must be {STROBE_PERIOD_MS_MIN} ms or more")
+    if not period_ms <= duration_ms <= STROBE_DURATION_MS_MAX:
+        raise ClockError(f"a strobe lasts one period to {STROBE_DURATION_MS_MAX} ms")
+    check_offset(offset_ms)
 
 
 def clock_text(offset_ns: int) -> str:

@@ -16,8 +16,10 @@ from typing import Any
 from .clock import clean_shared_memory, clock_text
 from .descriptors import Descriptors
 from .disk import undo_disk
-from .files import write_atomically
+from .files import boot_id, write_atomically
 from .group import Group
+from .kernel_clock import KernelClock
+from .machine_clock import set_right
 from .network import heal_network
 from .process import System
 from .shaping import undo_shaping
@@ -34,6 +36,11 @@ def notes_folder(home: Path) -> Path:
 def clock_path(home: Path) -> Path:
     """Return the file that moves the system's clock."""
     return home / "clock"
+
+
+def machine_clock_note(home: Path) -> Path:
+    """Return the file that says what time it truly is, while the machine's own clock is wrong."""
+    return notes_folder(home) / "machine-clock"
 
 
 def heal_host(home: Path, *, leave_running: bool = False) -> dict[str, Any]:
@@ -82,3 +89,4 @@ def reset_clock(home: Path) -> None:
     """Let the system see the true time, if its clock was ever ours to move."""
     if clock_path(home).exists():
         write_atomically(clock_path(home), clock_text(0))
+    set_right(machine_clock_note(home), KernelClock(), boot=boot_id())

@@ -34,9 +34,11 @@ from .clock import Clock, ClockError, clean_shared_memory, find_library
 from .damage import Damage, DamageError
 from .disk import Disk
 from .effect import EffectError, read_effect
-from .files import json_text, process_stat
+from .files import boot_id, json_text, process_stat
 from .group import Group, GroupError
-from .healing import clock_path, heal_host, notes_folder
+from .healing import clock_path, heal_host, machine_clock_note, notes_folder
+from .kernel_clock import KernelClock
+from .machine_clock import MachineClock, why_never_set
 from .network import Cut, NetworkError, canonical_address, why_nft_does_not_work
 from .process import ProcessError, System
 from .shaping import Shaping
@@ -79,14 +81,25 @@ _EXPECTED = (
 class Agent:
     """Everything the agent does; `handle` is thread-safe."""
 
-    def __init__(self, home: Path, *, lease_s: float, pipe: int, protected: list[str]) -> None:
-        """`pipe` leads to the watchdog; `protected` are addresses that are never cut."""
+    def __init__(
+        self,
+        home: Path,
+        *,
+        lease_s: float,
+        pipe: int,
+        protected: list[str],
+        controller_boot: str | None = None,
+    ) -> None:
+        """`pipe` leads to the watchdog; `protected` are addresses that are never cut.
+
+        `controller_boot` is given where the machine's own clock may be set: `why_never_set`.
+        """
         self._home, self._pipe = home, pipe
         # Guards system and clock; what is done to the network has locks of its own, so that renewing
         # it never waits.
         self._lock = threading.RLock()
         self._system = System(notes_folder(home))
-        self._clock = Clock(clock_path(home), find_library())
+        self._clock = _clock_of(home, controller_boot)
         notes = notes_folder(home)
         self._disk = Disk(Volume(home, notes), Throttle(notes), self._system)
         group = Group(notes)
@@ -237,22 +250,17 @@ class Agent:
             raise RequestError("'argv' must not be empty, and 'env' must map names to strings")
         log = request.get("log") or str(self._home / "system.log")
         wanted = bool(request.get("clock"))
-        if wanted and self._clock.library is not None and self._system.leader() is None:
+        if wanted and self._system.leader() is None:
             self._clock.prepare_start()
             env = {**env, **self._clock.environment()}
         answer = self._system.start(argv, env=env, cwd=request.get("cwd"), log=log)
         if not answer["already"]:
-            self._clock_problem = self._why_clock_is_fixed(answer["pid"], wanted=wanted)
+            self._clock_problem = (
+                self._clock.why_fixed(answer["pid"])
+                if wanted
+                else "the system was not started with a movable clock"
+            )
         return {**answer, "clock_problem": self._clock_problem}
-
-    def _why_clock_is_fixed(self, pid: int, *, wanted: bool) -> str:
-        if not wanted:
-            return "the system was not started with a movable clock"
-        if self._clock.library is None:
-            return "libfaketime is not installed: apt-get install libfaketime"
-        if not self._clock.system_started(pid):
-            return "the system does not load libfaketime (statically linked, or it ended at once)"
-        return ""
 
     def _stop(self, request: Request) -> Answer:
         return self._ended(self._system.stop(timeout_s=_number(request, "timeout_s", 5.0)))
@@ -293,6 +301,15 @@ class Agent:
         if self._clock_problem:
             return {"skipped": self._clock_problem}
         return self._clock.run_at(_number(request, "rate"))
+
+
+def _clock_of(home: Path, controller_boot: str | None) -> Clock | MachineClock:
+    """Return the clock to move: what libfaketime shows the system, or the machine's own."""
+    if controller_boot is None:
+        return Clock(clock_path(home), find_library())
+    own, root = boot_id(), os.geteuid() == 0
+    refusal = why_never_set(controller_boot=controller_boot, own_boot=own, root=root)
+    return MachineClock(machine_clock_note(home), KernelClock(), boot=own, refusal=refusal)
 
 
 def _echo(request: Request) -> Answer:
@@ -405,13 +422,17 @@ class Conversation:
         return False
 
 
-def run_agent(home: Path, *, lease_s: float, leave_running: bool) -> int:
+def run_agent(
+    home: Path, *, lease_s: float, leave_running: bool, controller_boot: str | None
+) -> int:
     """Serve until it is over, then heal. Exit status 1 says that something could not be undone."""
     lock_fd = take_lock(home)
     heal_host(home, leave_running=leave_running)
     pipe = watchdog.spawn(home, lock_fd=lock_fd, lease_s=lease_s, leave_running=leave_running)
     client = os.environ.get("SSH_CONNECTION", "").split()[:1]
-    agent = Agent(home, lease_s=lease_s, pipe=pipe, protected=client)
+    agent = Agent(
+        home, lease_s=lease_s, pipe=pipe, protected=client, controller_boot=controller_boot
+    )
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
@@ -435,12 +456,13 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--lease-s", type=float, default=10.0)
     parser.add_argument("--leave-running", action="store_true")
+    parser.add_argument("--controller-boot")
     parser.add_argument("--watchdog", type=int, default=-1)
     parser.add_argument("--agent-pid", type=int, default=-1)
     options = parser.parse_args()
     common = {"lease_s": options.lease_s, "leave_running": options.leave_running}
     if options.watchdog < 0:
-        return run_agent(options.home, **common)
+        return run_agent(options.home, controller_boot=options.controller_boot, **common)
     agent = process_stat(options.agent_pid)
     if agent is not None and watchdog.daemonize():
         watchdog.watch(options.watchdog, options.home, agent=agent, **common)

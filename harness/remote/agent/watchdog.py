@@ -25,6 +25,8 @@ from .healing import heal_host
 
 # An agent that is alive renews long before; beyond this it hangs, whatever its lease says.
 GRACE_S = 5.0
+# An emulated machine that is busy needs long for a new process.
+_SPAWN_TIMEOUT_S = 30
 
 
 def spawn(home: Path, *, lock_fd: int, lease_s: float, leave_running: bool) -> int:
@@ -41,7 +43,7 @@ def spawn(home: Path, *, lock_fd: int, lease_s: float, leave_running: bool) -> i
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=(read_end, lock_fd),
-            timeout=10,
+            timeout=_SPAWN_TIMEOUT_S,
             check=True,
         )
     finally:

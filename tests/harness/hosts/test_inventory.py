@@ -21,6 +21,7 @@ name = "n2"
 address = "192.0.2.12"
 port = 2222
 user = "admin"
+own_clock = true
 key = "key"
 known_hosts = "known"
 """
@@ -38,6 +39,7 @@ def test_hosts_are_read_in_order_and_paths_are_relative_to_the_file(tmp_path: Pa
     first, second = inventory.read(written(tmp_path, GOOD))
     assert (first.name, first.address, first.port, first.user) == ("n1", "192.0.2.11", 22, "root")
     assert (second.name, second.port, second.user) == ("n2", 2222, "admin")
+    assert (first.own_clock, second.own_clock) == (False, True)
     assert first.key_path == tmp_path / "key"
     assert second.known_hosts_path == tmp_path / "known"
 
@@ -63,6 +65,7 @@ def test_a_run_takes_the_addresses_of_the_ip_version_that_it_wants(tmp_path: Pat
         ("port = 2222", 'port = "ssh"', "host 2: port must be a number, not 'ssh'"),
         ("port = 2222", "port = true", "host 2: port must be a number, not True"),
         ("port = 2222", "port = 70000", "host 2: port must be 1 to 65535, not 70000"),
+        ("own_clock = true", "own_clock = 1", "own_clock must be true or false, not 1"),
         ('user = "admin"', 'user = ""', "host 2: user must be a text that is not empty"),
         ('user = "admin"', 'pasword = "x"', "host 2: unknown field 'pasword'; there are name"),
         ('name = "n2"', 'name = "n1"', "host 2: name 'n1' is used twice"),
