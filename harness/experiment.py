@@ -95,6 +95,10 @@ class Findings:
     interrupted: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    def interrupt(self) -> None:
+        """Note that somebody wants this run to end."""
+        self.interrupted = True
+
 
 class Experiment:
     """Owns the journal, the clients, the nemesis and the observer of one run."""
@@ -118,7 +122,8 @@ class Experiment:
         self._findings = findings
         self._progress = progress
         self._began_ns = time.monotonic_ns()
-        self._closed = threading.Event()
+        # A plain flag, looked at often: it is set by a signal, where no lock may be taken.
+        self._stopping = False
         self._journal = Journal(folder / store.HISTORY)
         self._plan = plan or self._make_plan()
         try:
@@ -148,7 +153,7 @@ class Experiment:
     def await_ready(self) -> None:
         """Wait until every node serves a read. Raises `HarnessError` if one never does."""
         waiting = self._serve_everywhere(_READY_TIMEOUT_S)
-        if waiting:
+        if waiting and not self._stopping:
             raise HarnessError(
                 f"the system did not come up within {_READY_TIMEOUT_S:.0f} s: {waiting}; "
                 "its logs are in the run's folder under hosts/"
@@ -170,6 +175,8 @@ class Experiment:
             observe=self._progress.see,
             seed=spec.seed,
         )
+        if self._stopping:
+            self._interpreter.stop()
         self._conductor = Conductor(
             plan=self._plan,
             kinds=self._make_kinds(),
@@ -196,6 +203,8 @@ class Experiment:
         # Members first: a node that is out serves nobody, and that is no fault of the system.
         out = self._restore_members(self._spec.recovery_timeout)
         waiting = self._serve_everywhere(self._spec.recovery_timeout)
+        if self._stopping:
+            return  # it was not given the time that it has
         problems = [problem for problem in (out, waiting) if problem]
         self._findings.recovery = Recovery(
             recovered=not problems,
@@ -221,14 +230,23 @@ class Experiment:
             states = {(status.applied_index, status.state_hash) for status in shown.values()}
             converged = len(shown) == len(said) and len(states) == 1
             seconds = time.monotonic() - began
-            if converged or seconds > deadline_s or self._closed.wait(_POLL_S):
+            if self._stopping:
+                return  # it was not given the time that it has
+            if converged or seconds > deadline_s:
                 break
+            time.sleep(_POLL_S)
         self._findings.convergence = Convergence(
             converged=converged,
             seconds=round(seconds, 3),
             deadline_s=deadline_s,
             detail=", ".join(_state_of(node, status) for node, status in said.items()),
         )
+
+    def stop(self) -> None:
+        """Ask whoever works or waits here to come to an end; a signal may do so at any moment."""
+        self._stopping = True
+        if self._interpreter is not None:
+            self._interpreter.stop()
 
     def close(self) -> None:
         """End everything that this object started; safe at any time, also half way through."""
@@ -239,9 +257,8 @@ class Experiment:
                 steps.callback(self._operator.close)
             steps.callback(self._observer.close)
             steps.callback(self._heal)
-            self._closed.set()
+            self.stop()
             if self._interpreter is not None:
-                self._interpreter.stop()
                 self._interpreter.close()
         self._findings.leader_changes = self._observer.leader_changes()
         self._findings.agreement = self._observer.agreement
@@ -302,11 +319,7 @@ class Experiment:
         deadline = time.monotonic() + timeout_s
         nodes = self._cluster.nodes
         with ThreadPoolExecutor(len(nodes)) as pool:
-            try:
-                answers = list(pool.map(lambda node: self._serves(node, deadline), nodes))
-            except BaseException:
-                self._closed.set()  # an interrupt must not wait for the deadline
-                raise
+            answers = list(pool.map(lambda node: self._serves(node, deadline), nodes))
         return "; ".join(answer for answer in answers if answer)
 
     def _serves(self, node: str, deadline: float) -> str:
@@ -316,7 +329,8 @@ class Experiment:
         probe = Invocation(f=asked.f, value=asked.value, key=asked.key, thread=0)
         said = "was not asked"
         try:
-            while time.monotonic() < deadline and not self._closed.wait(_POLL_S):
+            while time.monotonic() < deadline and not self._stopping:
+                time.sleep(_POLL_S)
                 completion = client.invoke(probe)
                 if completion.type is EventType.OK and time.monotonic() <= deadline:
                     return ""
