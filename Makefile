@@ -40,6 +40,7 @@ fuzz: setup ## the checker against trying all orders, five minutes
 nightly: setup ## what takes longer: fuzz, properties with many examples, thousands of simulated runs, tables
 	@$(BIN)/python tools/fuzz_checker.py --seconds 3600 --jobs 2
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest tests/checker tests/node --timeout 1800
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest tests/harness -m nightly --timeout 300
 	@$(BIN)/python -m harness.sim 1000 6000
 	@$(BIN)/splitbrain sweep docs/examples/nightly.toml --store store/nightly
 	@if command -v dockerd >/dev/null; then tools/docker-run.sh; else \

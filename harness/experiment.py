@@ -102,6 +102,10 @@ class Findings:
     interrupted: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    def interrupt(self) -> None:
+        """Note that somebody wants this run to end."""
+        self.interrupted = True
+
 
 class Experiment:
     """Owns the journal, the clients, the nemesis and the observer of one run."""
@@ -126,8 +130,11 @@ class Experiment:
         findings.nodes = cluster.nodes
         self._progress = progress
         self._began_ns = time.monotonic_ns()
-        self._closed = threading.Event()
-        self._service = Service(cluster.system, cluster.nodes, workload.data, self._closed)
+        # A plain flag, looked at often: it is set by a signal, where no lock may be taken.
+        self._stopping = False
+        self._service = Service(
+            cluster.system, cluster.nodes, workload.data, lambda: self._stopping
+        )
         self._journal = Journal(folder / store.HISTORY)
         self._plan = plan or self._make_plan()
         try:
@@ -159,7 +166,7 @@ class Experiment:
         timeout_s = max(_READY_TIMEOUT_S, self._spec.recovery_timeout)
         deadline = time.monotonic() + timeout_s
         waiting = self._service.everywhere(self._workload.probe, None, deadline)
-        if waiting:
+        if waiting and not self._stopping:
             raise HarnessError(
                 f"the system did not come up within {timeout_s:.0f} s: {waiting}; "
                 "its logs are in the run's folder under hosts/"
@@ -181,6 +188,8 @@ class Experiment:
             observe=self._progress.see,
             seed=spec.seed,
         )
+        if self._stopping:
+            self._interpreter.stop()
         self._conductor = Conductor(
             plan=self._plan,
             nodes=self._cluster.nodes,
@@ -210,6 +219,8 @@ class Experiment:
             # Members first: a node that is out serves nobody, and that is no fault of the system.
             out = self._restore_members(self._spec.recovery_timeout)
             problems, served = self._demand_service(time.monotonic() + self._spec.recovery_timeout)
+        if self._stopping:
+            return  # it was not given the time that it has
         problems = [problem for problem in (out, *problems) if problem]
         self._findings.recovery = Recovery(
             recovered=not problems,
@@ -238,8 +249,11 @@ class Experiment:
                 states = {(status.applied_index, status.state_hash) for status in shown.values()}
                 converged = len(shown) == len(said) and len(states) == 1
                 seconds = time.monotonic() - began
-                if converged or seconds > deadline_s or self._closed.wait(_POLL_S):
+                if converged or seconds > deadline_s or self._stopping:
                     break
+                time.sleep(_POLL_S)
+        if self._stopping:
+            return  # it was not given the time that it has
         self._findings.convergence = Convergence(
             converged=converged,
             seconds=round(seconds, 3),
@@ -247,6 +261,12 @@ class Experiment:
             detail=", ".join(_state_of(node, status) for node, status in said.items()),
             stalls=meter.stalls,
         )
+
+    def stop(self) -> None:
+        """Ask whoever works or waits here to come to an end; a signal may do so at any moment."""
+        self._stopping = True
+        if self._interpreter is not None:
+            self._interpreter.stop()
 
     def close(self) -> None:
         """End everything that this object started; safe at any time, also half way through."""
@@ -257,9 +277,8 @@ class Experiment:
                 steps.callback(self._operator.close)
             steps.callback(self._observer.close)
             steps.callback(self._heal)
-            self._closed.set()
+            self.stop()
             if self._interpreter is not None:
-                self._interpreter.stop()
                 self._interpreter.close()
         self._findings.leader_changes = self._observer.leader_changes()
         self._findings.agreement = self._observer.agreement

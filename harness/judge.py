@@ -24,6 +24,7 @@ from checker.meaning import default_meaning
 from checker.verdict import CheckResult, Verdict
 from harness import store
 from harness.experiment import Findings
+from harness.interrupts import Interrupts
 from harness.log_scan import Hit
 from harness.nemesis.plan import TAKING
 from harness.outcome import CheckSummary
@@ -39,12 +40,18 @@ _HITS_SHOWN: Final = 3
 
 
 def judge(
-    spec: Spec, workload: Workload, folder: Path, findings: Findings, progress: Progress
+    spec: Spec,
+    workload: Workload,
+    folder: Path,
+    findings: Findings,
+    progress: Progress,
+    interrupts: Interrupts,
 ) -> tuple[History, list[CheckSummary]]:
     """Check what a run recorded; an interrupt ends the check, and then it is `unknown`."""
     history, checks = History(()), []
     with progress.phase("check"):
         try:
+            interrupts.allow()
             if (folder / store.HISTORY).is_file():
                 history = read_jsonl(folder / store.HISTORY)
                 checks += judge_history(spec, workload, history, findings, folder)
@@ -53,6 +60,8 @@ def judge(
         except KeyboardInterrupt:
             findings.interrupted = True
             checks.append(_unknown(workload.checks[0].name, "interrupted"))
+        finally:
+            interrupts.defer()
     said = log_scan(findings)  # first: what its surroundings lacked is no system's fault
     return history, checks + _agreement(findings) + _liveness(findings) + _crashes(findings) + said
 

@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import Counter
@@ -21,6 +22,8 @@ from checker.history import Event
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
+
+log = logging.getLogger("harness")
 
 _REDRAWS_PER_S: Final = 8
 
@@ -40,7 +43,11 @@ class Progress:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Show a phase while it lasts and note how long it took."""
+        """Show a phase while it lasts and note how long it took.
+
+        Its beginning is logged: of a run that was killed the log says how far it came.
+        """
+        log.info("phase: %s", name)
         began = time.monotonic()
         self._phase, self._began = name, began
         try:

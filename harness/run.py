@@ -3,7 +3,8 @@
 Rules of this file:
 - Each phase has a name, is timed, and can fail with one line that says where and what to do.
 - Whatever happens (an error, Ctrl-C, SIGTERM), hosts are healed and let go, what was recorded is
-  kept, and an outcome is written.
+  kept, and an outcome is written. An interrupt is heard between two phases and during the check;
+  within a phase it makes those who work or wait stop soon.
 - What the harness or a host did wrong is never blamed on the system under test, and a violation
   that was recorded before something else went wrong is still a violation.
 """
@@ -11,14 +12,12 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from harness import store
@@ -28,6 +27,7 @@ from harness.errors import SplitbrainError
 from harness.experiment import Experiment, Findings
 from harness.host_files import scan_logs
 from harness.hosts.choose import check_hosts, hosts_for
+from harness.interrupts import Interrupts
 from harness.judge import judge
 from harness.nemesis.beyond import inside
 from harness.nemesis.plan import Plan
@@ -47,12 +47,16 @@ log = logging.getLogger("harness")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of a run. `path` is its folder, `reasons` say why, the most important first."""
+    """What came of a run. `path` is its folder, `reasons` say why, the most important first.
+
+    One that was `interrupted` when nothing could change its outcome any more keeps its outcome.
+    """
 
     outcome: Outcome
     exit_code: int
     path: Path
     reasons: tuple[str, ...]
+    interrupted: bool = False
     document: dict[str, Any] = field(repr=False)
 
     @property
@@ -76,23 +80,22 @@ def run(spec: Spec, *, progress: Progress | None = None, plan: Plan | None = Non
     findings = Findings(model=kind.model)
     with (
         _log_to(folder / store.LOG),
-        Interrupts(findings) as interrupts,
+        Interrupts(findings.interrupt) as interrupts,
         progress or Progress() as shown,
     ):
         # What goes wrong while cleaning up comes second, and never in place of the cause.
         with _recorded(findings), ExitStack() as stack:
             with _recorded(findings):
-                _perform(spec, workload, kind, plan, folder, findings, shown, stack)
+                _perform(spec, workload, kind, plan, folder, findings, shown, interrupts, stack)
             interrupts.defer()
-        interrupts.allow()
-        history, checks = judge(spec, workload, folder, findings, shown)
-        interrupts.defer()
+        history, checks = judge(spec, workload, folder, findings, shown, interrupts)
         document = conclude(spec, workload, folder, history, checks, findings, shown)
     return Result(
         outcome=Outcome(document["outcome"]),
         exit_code=document["exit_code"],
         path=folder,
         reasons=tuple(document["reasons"]),
+        interrupted=findings.interrupted,
         document=document,
     )
 
@@ -107,7 +110,7 @@ def run_all(spec: Spec, *, shown: bool | None = None) -> Iterator[Result]:
         seed = spec.seed if number == 0 else seeds.bits(number) >> 32
         result = run(replace(spec, seed=seed, test_count=1), progress=Progress(shown=shown))
         yield result
-        if result.outcome is Outcome.INTERRUPTED:
+        if result.interrupted:
             return
 
 
@@ -143,14 +146,22 @@ def _perform(
     folder: Path,
     findings: Findings,
     progress: Progress,
+    interrupts: Interrupts,
     stack: ExitStack,
 ) -> None:
     """Everything that needs hosts. What is learnt goes into `findings` as it is learnt."""
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        with progress.phase(name):
+            yield
+        interrupts.heed()
+
     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="splitbrain-")))
-    with progress.phase("hosts up"):
+    with phase("hosts up"):
         hosts = stack.enter_context(hosts_for(spec))
     system = make_system(kind, spec, hosts, scratch)
-    with progress.phase("deploy"):
+    with phase("deploy"):
         cluster = stack.enter_context(
             Cluster(
                 hosts,
@@ -165,16 +176,17 @@ def _perform(
     experiment = Experiment(spec, workload, cluster, folder, findings, progress, plan)
     stack.callback(_collect, cluster, folder / store.HOSTS, kind, experiment, findings, progress)
     stack.callback(experiment.close)
-    with progress.phase("start"):
+    interrupts.tell(experiment.stop)
+    with phase("start"):
         cluster.start_all()
         experiment.await_ready()
-    with progress.phase("load and faults"):
+    with phase("load and faults"):
         experiment.load()
-    with progress.phase("heal and recover"):
+    with phase("heal and recover"):
         experiment.recover()
-    with progress.phase("final reads"):
+    with phase("final reads"):
         experiment.read_everything()
-    with progress.phase("converge"):
+    with phase("converge"):
         experiment.converge()
 
 
@@ -192,45 +204,6 @@ def _collect(
         for problem in cluster.collect(target, experiment.clock):
             log.warning("%s", problem)
         findings.log_scans = scan_logs(target, kind.log_patterns)
-
-
-class Interrupts:
-    """Ctrl-C and SIGTERM: heard while work goes on, only noted while it is put away.
-
-    At first the signals raise `KeyboardInterrupt`, once; from then on, and after `defer`, they are
-    noted in the findings. Only the main thread may change handlers: elsewhere this does nothing,
-    and whoever called us owns the signals.
-    """
-
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
-        self._raises = True
-        self._before: dict[signal.Signals, Any] = {}
-
-    def allow(self) -> None:
-        """Raise on a signal from here on."""
-        self._raises = True
-
-    def defer(self) -> None:
-        """Only note a signal from here on."""
-        self._raises = False
-
-    def __enter__(self) -> Interrupts:
-        with suppress(ValueError):
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._hear)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._findings.interrupted = True
-        if self._raises:
-            self._raises = False
-            raise KeyboardInterrupt
 
 
 class _WithoutSecrets(logging.Formatter):

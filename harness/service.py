@@ -11,7 +11,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,16 +31,16 @@ _POLL_S: Final = 0.05
 class Service:
     """What the nodes of a system are asked in the words of one kind of data.
 
-    `closed` is set when nobody waits for an answer any more.
+    `stopping` tells when nobody waits for an answer any more.
     """
 
     def __init__(
-        self, system: System, nodes: Sequence[str], data: str, closed: threading.Event
+        self, system: System, nodes: Sequence[str], data: str, stopping: Callable[[], bool]
     ) -> None:
         self._system = system
         self._nodes = tuple(nodes)
         self._data = data
-        self._closed = closed
+        self._stopping = stopping
 
     def everywhere(self, look: Probe, change: Probe | None, deadline: float) -> str:
         """Wait until every node has served the change, if there is one, and then the look.
@@ -49,13 +48,9 @@ class Service:
         Returns an empty string, or who did not serve by the deadline, and why.
         """
         with ThreadPoolExecutor(len(self._nodes)) as pool:
-            try:
-                answers = list(
-                    pool.map(lambda node: self._serves(node, look, change, deadline), self._nodes)
-                )
-            except BaseException:
-                self._closed.set()  # an interrupt must not wait for the deadline
-                raise
+            answers = list(
+                pool.map(lambda node: self._serves(node, look, change, deadline), self._nodes)
+            )
         return "; ".join(answer for answer in answers if answer)
 
     def await_leader(self, deadline: float) -> tuple[str | None, str]:
@@ -69,12 +64,13 @@ class Service:
             ]
             if leading:
                 return max(leading)[1], ""
-            if time.monotonic() >= deadline or self._closed.wait(_POLL_S):
+            if time.monotonic() >= deadline or self._stopping():
                 roles = (
                     f"{node} {'says nothing' if status is None else f'is {status.role}'}"
                     for node, status in said.items()
                 )
                 return None, f"nobody leads ({', '.join(roles)})"
+            time.sleep(_POLL_S)
 
     def _serves(self, node: str, look: Probe, change: Probe | None, deadline: float) -> str:
         client = self._system.client(node, self._data, timeout_s=_PROBE_TIMEOUT_S)
@@ -92,7 +88,8 @@ class Service:
     ) -> str:
         """Ask until it is served in time; return an empty string, or what was said last."""
         said, tries = "was not asked", 0
-        while time.monotonic() < deadline and not self._closed.wait(_POLL_S):
+        while time.monotonic() < deadline and not self._stopping():
+            time.sleep(_POLL_S)
             key = None if probe.key is None else name(probe.key, tries)
             completion = client.invoke(Invocation(f=probe.f, value=probe.value, key=key, thread=0))
             if completion.type is EventType.OK and time.monotonic() <= deadline:

@@ -1,4 +1,4 @@
-"""What all tests share: how hard hypothesis tries, and what is skipped without root."""
+"""What all tests share: how hard hypothesis tries, what waits for the night, and what is skipped without root."""
 
 import os
 
@@ -18,7 +18,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs network namespaces where they cannot be had, and say so."""
+    """Leave out what is for the night, and skip, saying so, what needs root where we are not."""
+    if os.environ.get("HYPOTHESIS_PROFILE") != "nightly":
+        items[:] = [item for item in items if item.get_closest_marker("nightly") is None]
     if os.geteuid() == 0:
         return
     skip = pytest.mark.skip(reason="needs root for network namespaces: run the tests with sudo")

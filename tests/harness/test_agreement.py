@@ -8,6 +8,7 @@ import pytest
 from checker.verdict import Verdict
 from harness.agreement import Agreement
 from harness.experiment import Convergence, Findings, Recovery
+from harness.interrupts import Interrupts
 from harness.judge import judge
 from harness.progress import Progress
 from harness.spec import Spec
@@ -70,8 +71,9 @@ def test_a_system_that_shows_no_digest_is_not_compared() -> None:
 
 
 def checks(tmp_path: Path, findings: Findings) -> dict[str, tuple[Verdict, str | None]]:
+    progress, interrupts = Progress(shown=False), Interrupts(findings.interrupt)
     _, summaries = judge(
-        Spec(), workload_named("register"), tmp_path, findings, Progress(shown=False)
+        Spec(), workload_named("register"), tmp_path, findings, progress, interrupts
     )
     return {one.name: (one.verdict, one.reason) for one in summaries}
 

@@ -1,6 +1,5 @@
 """What is demanded of every node in the end, and what is not the system's fault."""
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from checker.history import EventType
 from checker.verdict import Verdict
 from harness.client import Completion
 from harness.experiment import Convergence, Findings, Recovery
+from harness.interrupts import Interrupts
 from harness.judge import judge
 from harness.observer import Observer
 from harness.progress import Progress
@@ -74,7 +74,7 @@ class FakeClient:
 
 
 def service(system: FakeSystem) -> Service:
-    return Service(cast("System", system), NODES, "register", threading.Event())
+    return Service(cast("System", system), NODES, "register", lambda: False)
 
 
 def soon(seconds: float = 5.0) -> float:
@@ -124,7 +124,7 @@ LATE = Recovery(recovered=False, seconds=20.2, deadline_s=20, detail="n2 serves 
 
 def liveness(tmp_path: Path, findings: Findings) -> tuple[Verdict, str]:
     workload, progress = workload_named("register"), Progress(shown=False)
-    _, checks = judge(Spec(), workload, tmp_path, findings, progress)
+    _, checks = judge(Spec(), workload, tmp_path, findings, progress, Interrupts(lambda: None))
     [found] = [one for one in checks if one.name == "liveness"]
     return found.verdict, found.reason or ""
 

@@ -154,7 +154,11 @@ def test_half_an_image_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_a_lab_of_one_kind_is_not_taken_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     machines = lab.LabStatus(
-        instance=3, state="up", hosts=lab._lab(3, 3, vm=True, ipv6=False).hosts, problems=(), vm=True
+        instance=3,
+        state="up",
+        hosts=lab._lab(3, 3, vm=True, ipv6=False).hosts,
+        problems=(),
+        vm=True,
     )
     assert machines.is_up_with(3, vm=True)
     assert not machines.is_up_with(3, vm=False)
