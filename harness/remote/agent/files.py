@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +23,11 @@ class ProcessStat(NamedTuple):
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step, so that a reader sees the old text or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    """Replace a file in one step, so that a reader sees the old text or the new one.
+
+    Several threads may do so at the same time: the last one wins.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 

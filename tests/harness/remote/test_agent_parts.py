@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,22 @@ def test_the_agent_imports_the_standard_library_only() -> None:
             if isinstance(part, ast.ImportFrom) and part.level == 0:
                 names.append(part.module or "")
             assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names, path
+
+
+def test_threads_that_write_one_file_do_not_take_it_from_each_other(tmp_path: Path) -> None:
+    """A drifting clock is written while a system that starts has it written too."""
+    path = tmp_path / "clock"
+    barrier = threading.Barrier(4)
+
+    def write(text: str) -> None:
+        barrier.wait(5)
+        for _ in range(200):
+            files.write_atomically(path, text)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    assert path.read_text() in set("abcd")
+    assert [one.name for one in tmp_path.iterdir()] == ["clock"]
 
 
 @pytest.mark.parametrize(
