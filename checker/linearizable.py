@@ -175,7 +175,7 @@ def _how_far(part: Part, found: Found, columns: Columns) -> str:
     asked = ends[ends >= 0]
     spent = found.spent or Spent.TIME
     return (
-        f"{spent} ({int((asked < reached).sum())} of {len(asked)} operations ordered, "
+        f"{spent} ran out ({int((asked < reached).sum())} of {len(asked)} operations ordered, "
         f"{found.steps} steps)"
     )
 

@@ -327,4 +327,4 @@ def test_a_small_history_of_a_hard_model_keeps_its_deadline(slices: Slices) -> N
     result = check(history_of(calls), model_named("fifo-queue"), budget=budget)
     assert result.verdict is Verdict.UNKNOWN
     assert len(slices.names) <= 2
-    assert str(result.reason).startswith("time (")
+    assert str(result.reason).startswith("time ran out (")
