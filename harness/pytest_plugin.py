@@ -44,13 +44,14 @@ class Splitbrain:
         cannot be run, and `HarnessError` when not even the run's folder can be made.
         """
         from harness import run as one_run
+        from harness.outcome import Outcome
         from harness.seed import fresh_seed
         from harness.spec import from_values
 
         spec = from_values({"seed": fresh_seed(), **self._defaults, **fields})
         result = one_run.run(spec)
         self._results.append(result)
-        if result.interrupted:
+        if result.interrupted or result.outcome is Outcome.INTERRUPTED:
             # The run heard Ctrl-C and put its hosts away; pytest has not heard it yet.
             raise KeyboardInterrupt(f"interrupted in the run {result.path}")
         return result

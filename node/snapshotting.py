@@ -190,10 +190,10 @@ class Snapshots:
         self._disk.adopt(meta, image, adopted)
 
     def _offer(self) -> None:
-        """Give the core the snapshot that is durable here, unless it is behind what is committed."""
+        """Give the core the snapshot that is durable here; forget it when it is of no use any more."""
         if self._adopted is not None:
             chunk, state = self._adopted
-            if chunk.index <= self._core.commit_index or self._install(chunk, state):
+            if self._install(chunk, state) or chunk.index <= self._core.commit_index:
                 self._adopted = None
 
     def installed(self, index: int) -> None:

@@ -23,6 +23,7 @@ from harness.nemesis.kinds import Clock
 from harness.nemesis.plan import Fault
 from harness.observer import Observer
 from harness.remote.agent_client import Agent
+from harness.remote.evidence import ClockState
 from harness.spec import FAULTS, READS, SYSTEMS
 from harness.systems import KINDS
 from harness.systems.etcd import EtcdSystem, status_of, version_of
@@ -120,7 +121,10 @@ class WillingAgent:
     """Believes that it moved the clock."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        return lambda **_: name
+        del name
+        return lambda **asked: ClockState(
+            offset_ms=0, rate=asked.get("rate", 1.0), strobing=False, flips=0
+        )
 
 
 class OneAgent:

@@ -30,7 +30,7 @@ def test_a_well_behaved_system_gives_a_complete_history(rig: Rig) -> None:
     interpreter.close()
     history = rig.history()
     operations = history.operations()
-    assert len(operations) == 206
+    assert len(operations) == 200 + 2 + 6  # of each key a change, then a look by every node
     assert all(operation.completion is not None for operation in operations)
     assert {operation.invocation.node for operation in operations} == {"n1", "n2", "n3"}
     assert {operation.invocation.process for operation in operations} == {0, 1, 2, 3}
