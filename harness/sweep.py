@@ -164,6 +164,7 @@ def _run_all(going: _Sweep) -> None:
             going.watch.ended(record, len(going.plan.runs))
         if record["outcome"] == Outcome.INTERRUPTED:
             going.interrupted = True
+        if going.interrupted:  # also one that came when it could change that run's outcome no more
             return
 
 
@@ -181,6 +182,7 @@ def _run(going: _Sweep, planned: Planned) -> Record:
         outcome, reasons, folder = Outcome.HARNESS_FAILURE, [told], None
     else:
         outcome, reasons, folder = result.outcome, result.reasons, result.path
+        going.interrupted |= result.interrupted
         if result.passed and going.plan.keep == "failures":
             _thin(result.path)
     return {
