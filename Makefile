@@ -37,18 +37,17 @@ test: setup lint ## every test (as root also those in the lab), two files at a t
 fuzz: setup ## the checker against trying all orders, five minutes
 	@$(BIN)/python tools/fuzz_checker.py --seconds 300 --jobs 2
 
-nightly: setup ## what takes longer: fuzz, properties with many examples, thousands of simulated runs, tables
-	@$(BIN)/python tools/fuzz_checker.py --seconds 3600 --jobs 2
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest tests/checker tests/node --timeout 1800
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest tests/harness -m nightly --timeout 300
-	@$(BIN)/python -m harness.sim 1000 6000
-	@$(BIN)/splitbrain sweep docs/examples/nightly.toml --store store/nightly
-	@if command -v dockerd >/dev/null; then tools/docker-run.sh; else \
-	  echo "without Docker hosts: apt-get install -y docker.io iptables debootstrap"; fi
-	@if command -v qemu-system-x86_64 >/dev/null; then bash tools/vm-run.sh; else \
-	  echo "without virtual machines: apt-get install -y qemu-system-x86 debootstrap"; fi
-	@$(BIN)/python tools/mutate_checker.py --sample 200
-	@$(BIN)/python tools/bench_check.py
+# Slices of the night (tools/nightly.sh), in this order. What passed tonight is not run again.
+SLICES ?= faults sweep etcd survives docker vm simulator properties fuzz mutants bench
+NIGHT ?= store/nightly/$(shell date +%F)
+
+nightly: setup $(SLICES:%=$(NIGHT)/%.passed) ## what takes longer, in slices of at most 80 minutes; -k goes on after a failure
+
+$(NIGHT)/%.passed:
+	@mkdir -p $(NIGHT); echo "slice $*: $(NIGHT)/$*.log"; began=$$(date +%s); \
+	NIGHT=$(NIGHT) VENV=$(VENV) timeout --foreground 4800 tools/nightly.sh $* >$(NIGHT)/$*.log 2>&1; status=$$?; \
+	echo "slice $*: exit $$status after $$(( $$(date +%s) - began )) s"; tail -n 3 $(NIGHT)/$*.log; \
+	[ $$status -eq 0 ] && touch $@
 
 bench-check: setup ## the checker's table: times, memory, ratios (about 10 minutes; nothing else may run)
 	@$(BIN)/python tools/bench_check.py

@@ -1,6 +1,6 @@
 """The command: run seeds, show the first violation.
 
-python -m harness.sim FIRST LAST [--print] [--length N] [--node DIR] [--keep-going] [--digest]
+python -m harness.sim FIRST LAST [--print] [--length N] [--node DIR] [--keep-going] [--digest] [--seconds N]
 
 Another copy of the node is used when it comes first in PYTHONPATH, or with --node DIR (a directory
 that holds `node/`, such as `python -m node.mutants apply` makes).
@@ -9,6 +9,7 @@ Rules of this file: exit 0: no violation; 1: one, with its seed and the last eve
 """
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--node", default="", help="a directory with another copy of the node")
     parser.add_argument("--keep-going", action="store_true", help="show every violation, briefly")
     parser.add_argument("--digest", action="store_true", help="the digest of each trace")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no seed after that")
     given = parser.parse_args()
     _prefer([given.node] if given.node else os.environ.get("PYTHONPATH", "").split(os.pathsep))
 
@@ -41,8 +43,11 @@ def main() -> int:
         sys.stdout.write(f"{line}\n")
 
     began = time.perf_counter()
-    events = found = 0
+    events = found = seeds = 0
     for seed in range(given.first, given.last):
+        if time.perf_counter() - began > given.seconds:
+            break
+        seeds += 1
         result = simulate(
             seed, length=given.length or SAFETY_TIMEOUTS, sink=show if given.print else None
         )
@@ -61,7 +66,7 @@ def main() -> int:
             sys.stdout.flush()
     seconds = time.perf_counter() - began
     sys.stderr.write(
-        f"{given.last - given.first} seeds, {found} violations, {events} events in {seconds:.1f} s:"
+        f"{seeds} seeds, {found} violations, {events} events in {seconds:.1f} s:"
         f" {events / max(seconds, 1e-9):.0f}/s\n"
     )
     return 1 if found else 0
