@@ -34,10 +34,11 @@ from harness.nemesis.faults import Crew, FaultKind
 from harness.nemesis.kinds import make_kinds
 from harness.nemesis.plan import Plan, make_plan
 from harness.nemesis.roster import Roster
+from harness.nemesis.schedule import schedules_from
 from harness.observer import Observer
 from harness.progress import Progress
 from harness.service import Service
-from harness.spec import KEEP, REMOVING, Spec
+from harness.spec import FAULTS, KEEP, REMOVING, Spec
 from harness.stalls import StallMeter, Stalls
 from harness.systems.administrated import Administrated
 from harness.systems.fault_model import CRASHES_ONLY, FaultModel
@@ -295,6 +296,8 @@ class Experiment:
             nodes=self._cluster.nodes,
             time_limit_ns=int(spec.time_limit * _NS_PER_S),
             interval_ns=int(spec.nemesis_interval * _NS_PER_S),
+            schedules=schedules_from(spec.nemesis_schedule, FAULTS),
+            at_once=spec.nemesis_at_once,
         )
 
     def _load(self) -> Generator:

@@ -21,6 +21,7 @@ import tomli_w
 
 from harness import own_code
 from harness.errors import UsageError
+from harness.nemesis.schedule import schedules_from
 from harness.own_workload import require_known
 from workloads.catalogue import WORKLOADS
 
@@ -123,6 +124,14 @@ class Spec:
     nemesis_interval: float = _option(
         5.0, "seconds from one fault of a kind to the next", low=1, high=3600
     )
+    nemesis_schedule: str = _option(
+        "",
+        "what is otherwise for single kinds, such as 'kill=20,clock=30/10': seconds from one fault to "
+        "the next, and how long each lasts",
+    )
+    nemesis_at_once: int = _option(
+        0, "the most faults in force at once; 0 for any number", low=0, high=100
+    )
     quorum: str = _option(
         ANY,
         "'keep': only nodes are struck without which a majority of every configuration stays "
@@ -153,6 +162,12 @@ class Spec:
             raise UsageError(
                 f"ip is {self.ip}, but must be 4 or 6, or 0 for whatever the hosts have"
             )
+        try:
+            schedules_from(self.nemesis_schedule, FAULTS)
+        except ValueError as error:
+            raise UsageError(
+                f"nemesis_schedule is {self.nemesis_schedule!r}, but {error}"
+            ) from None
         require_known(self.workload)
         if self.system not in SYSTEMS and not own_code.is_file(self.system):
             raise UsageError(

@@ -102,6 +102,7 @@ PURE = (
     "harness/systems/raft_errors.py",
     "harness/systems/raft_words.py",
     "harness/nemesis/plan.py",
+    "harness/nemesis/schedule.py",
     "harness/nemesis/beyond.py",
     "harness/nemesis/grudges.py",
     "harness/nemesis/quorum.py",

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
+from harness.nemesis.schedule import Schedule, at_most
 from workloads.randomness import Stream
 
 LEADER: Final = "leader"
@@ -180,29 +181,41 @@ def make_plan(
     nodes: Sequence[str],
     time_limit_ns: int,
     interval_ns: int,
+    schedules: Mapping[str, Schedule] | None = None,
+    at_once: int = 0,
 ) -> Plan:
     """Plan the faults of a run that ends at `time_limit_ns`.
 
     Each interval of each kind holds one fault: it starts in the interval's first third and lasts a
     third to a half of it, so that every fault is followed by a time without it. Each kind's intervals
-    begin at a random shift, so that over many seeds faults meet in all combinations.
+    begin at a random shift, so that over many seeds faults meet in all combinations. `schedules` has
+    what is otherwise for single kinds; with `at_once` no more faults than that are in force together.
     """
     dealt: list[Fault] = []
+    end_ns: dict[int, int] = {}
     for kind in kinds:
+        schedule = (schedules or {}).get(kind, Schedule(interval_ns))
         random = Stream(seed, f"nemesis:{kind}").random()
         deck: list[str] = []
-        shift_ns = int(random.uniform(0, _SHIFT_MAX) * interval_ns)
-        for number in range((time_limit_ns - shift_ns) // interval_ns):
+        shift_ns = int(random.uniform(0, _SHIFT_MAX) * schedule.interval_ns)
+        for number in range((time_limit_ns - shift_ns) // schedule.interval_ns):
             if not deck:
                 deck = _shuffled_deck(kind, random, first=number == 0)
-            begin_ns = shift_ns + number * interval_ns
-            start_ns = begin_ns + int(random.uniform(0.02, 0.33) * interval_ns)
-            stop_ns = start_ns + int(random.uniform(0.33, 0.55) * interval_ns)
+            begin_ns = shift_ns + number * schedule.interval_ns
+            start_ns, stop_ns = schedule.draw(begin_ns, random)
             fault = _fault(kind, deck.pop(0), start_ns, stop_ns, nodes=nodes, random=random)
-            dealt.append(fault)
-    dealt.sort(key=lambda fault: (fault.start_ns, fault.kind))
+            end_ns[len(dealt)] = begin_ns + schedule.interval_ns
+            dealt.append(replace(fault, id=len(dealt)))
+    dealt.sort(key=_by_start)
+    if at_once:
+        dealt, _ = at_most(at_once, dealt, end_ns)
+        dealt.sort(key=_by_start)
     numbered = tuple(replace(fault, id=number) for number, fault in enumerate(dealt))
     return Plan(seed=seed, faults=numbered)
+
+
+def _by_start(fault: Fault) -> tuple[int, str]:
+    return fault.start_ns, fault.kind
 
 
 def _shuffled_deck(kind: str, random: Random, *, first: bool) -> list[str]:
