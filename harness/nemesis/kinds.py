@@ -35,7 +35,7 @@ def make_kinds(crew: Crew, system: System) -> Mapping[str, FaultKind]:
     """Return every kind of fault by its name in a plan."""
     return {
         "partition": Partition(crew),
-        "kill": Kill(crew),
+        "kill": Kill(crew, system),
         "pause": Pause(crew),
         "clock": Clock(crew, system),
         "disk": Disk(crew),

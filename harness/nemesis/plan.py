@@ -44,6 +44,7 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "kill-all",
         "rolling",
         "crash-loop",
+        "after-vote",
     ),
     "pause": ("pause-leader", "pause-one", "pause-minority", "pause-majority", "pause-all"),
     "clock": ("bump", "strobe", "rate"),
@@ -82,9 +83,10 @@ DAMAGING: Final = ("damage", "amnesia")
 
 _VERSION: Final = 1
 
-# Variants for which many hosts lack the means, or that pass over a node which is no voter just then
-# or not made anew yet: where they were skipped, the others count.
+# Variants for which many hosts lack the means, that pass over a node which is no voter just then or
+# not made anew yet, or that need an election to happen: where they were skipped, the others count.
 OPTIONAL: Final = (
+    ("kill", "after-vote"),
     ("disk", "slow"),
     ("resource", "cpu"),
     ("resource", "memory"),
@@ -269,6 +271,9 @@ def _fault(
     elif name in ("crash-loop", "flapping"):
         targets = (fallback[0],)
         parameters = {"period_ms": int(200 * 2 ** random.uniform(0, 2))}
+    elif name == "after-vote":
+        # The leader, and of the others a majority of all: whoever wins needs the vote of one of them.
+        targets = (LEADER, *fallback[: len(nodes) // 2 + 1])
     elif name.endswith("-leader"):
         targets = (LEADER,)
     else:

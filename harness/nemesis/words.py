@@ -47,6 +47,7 @@ VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {
         "kill-all": "all nodes are killed at once",
         "rolling": "each node in turn is killed; it is back before the next one goes",
         "crash-loop": "one node is killed again and again, every 0.2 to 0.8 s",
+        "after-vote": "the leader dies, then others, each right after it voted, and are back at once",
     },
     "pause": {
         "pause-leader": "the leader stops",

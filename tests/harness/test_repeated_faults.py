@@ -13,6 +13,7 @@ from harness.nemesis.plan import Fault
 from harness.nemesis.process import Kill
 from harness.nemesis.repeating import Repeating
 from harness.remote.evidence import Dropped
+from harness.systems.system import System
 
 NODES = ("n1", "n2", "n3")
 ADDRESSES = {"n1": "198.18.0.1", "n2": "198.18.0.2", "n3": "198.18.0.3"}
@@ -29,7 +30,9 @@ class Agents:
         self.cuts: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         places = {node: (address, SIXES[node]) for node, address in ADDRESSES.items()}
-        self.cluster = SimpleNamespace(nodes=NODES, all_addresses=places, start=self.start)
+        self.cluster = SimpleNamespace(
+            nodes=NODES, all_addresses=places, start=self.start, agent=self.agent
+        )
 
     def note(self, node: str, what: str) -> None:
         with self._lock:
@@ -61,6 +64,18 @@ class Agents:
         return SimpleNamespace(kill=kill, cut=cut, heal_network=heal_network)
 
 
+class Terms:
+    """Stands in for a system of which only terms are asked; who says nothing is `None`."""
+
+    def __init__(self, **terms: int | None) -> None:
+        self.terms: dict[str, int | None] = dict(terms)
+
+    def status(self, node: str, timeout_s: float) -> Any:
+        del timeout_s
+        term = self.terms.get(node)
+        return None if term is None else SimpleNamespace(term=term)
+
+
 def crew(agents: Agents) -> Crew:
     return cast("Crew", agents)
 
@@ -86,7 +101,7 @@ def wait_for(agents: Agents, count: int) -> None:
 
 def test_rolling_kills_restart_each_node_before_the_next_goes() -> None:
     agents = Agents()
-    kill = Kill(crew(agents))
+    kill = Kill(crew(agents), cast("System", Terms()))
     rolling = fault("kill", "rolling", *NODES)
     assert kill.start(rolling, NODES)["n1"].certainty is Certainty.INSTALLED
     wait_for(agents, 7)
@@ -102,7 +117,7 @@ def test_rolling_kills_restart_each_node_before_the_next_goes() -> None:
 
 def test_a_crash_loop_strikes_one_node_over_and_over() -> None:
     agents = Agents()
-    kill = Kill(crew(agents))
+    kill = Kill(crew(agents), cast("System", Terms()))
     loop = fault("kill", "crash-loop", "n2")
     kill.start(loop, ("n2",))
     wait_for(agents, 5)
@@ -115,7 +130,7 @@ def test_a_crash_loop_strikes_one_node_over_and_over() -> None:
 
 def test_a_loop_that_cannot_go_on_says_why() -> None:
     agents = Agents()
-    kill = Kill(crew(agents))
+    kill = Kill(crew(agents), cast("System", Terms()))
     loop = fault("kill", "crash-loop", "n2")
     kill.start(loop, ("n2",))
     agents.fails = True
@@ -123,6 +138,61 @@ def test_a_loop_that_cannot_go_on_says_why() -> None:
     agents.fails = False
     ended = kill.stop(loop, ("n2",))
     assert "ended early: n2: its agent is gone" in ended["n2"].detail
+
+
+def test_a_voter_dies_when_its_term_grows_once_and_is_back_at_once() -> None:
+    agents, system = Agents(), Terms(n1=3, n2=3, n3=3)
+    kill = Kill(crew(agents), cast("System", system))
+    after = fault("kill", "after-vote", *NODES)
+    began = kill.start(after, NODES)
+    assert {one.certainty for one in began.values()} == {Certainty.INDETERMINATE}
+    time.sleep(0.1)
+    assert agents.log == [("n1", "kill")], "nobody has voted yet"
+    system.terms["n2"] = 4
+    wait_for(agents, 3)
+    system.terms["n2"] = 5
+    time.sleep(0.1)
+    assert agents.log == [("n1", "kill"), ("n2", "kill"), ("n2", "start")], "each dies once"
+    ended = kill.stop(after, NODES)
+    assert ended["n2"].certainty is Certainty.INSTALLED
+    assert ended["n2"].detail.startswith(
+        "killed when it showed term 4 (gone), started again after "
+    )
+    assert ended["n3"].certainty is Certainty.INDETERMINATE
+    assert "showed no newer term" in ended["n3"].detail
+    assert ended["n1"].certainty is Certainty.INDETERMINATE
+    assert agents.log[3:] == [(node, "start") for node in NODES]
+    system.terms["n3"] = 9
+    time.sleep(0.1)
+    assert ("n3", "kill") not in agents.log, "nobody dies when the fault is over"
+
+
+def test_a_node_that_said_nothing_before_is_not_taken_for_a_voter() -> None:
+    agents, system = Agents(), Terms(n1=3, n2=None)
+    kill = Kill(crew(agents), cast("System", system))
+    after = fault("kill", "after-vote", "n1", "n2")
+    kill.start(after, ("n1", "n2"))
+    system.terms["n2"] = 7
+    time.sleep(0.1)
+    assert ("n2", "kill") not in agents.log
+    system.terms["n2"] = 8
+    wait_for(agents, 3)
+    assert kill.stop(after, ("n1", "n2"))["n2"].certainty is Certainty.INSTALLED
+
+
+def test_a_voter_that_could_not_be_started_again_is_no_evidence() -> None:
+    agents, system = Agents(), Terms(n1=3, n2=3)
+    kill = Kill(crew(agents), cast("System", system))
+    after = fault("kill", "after-vote", "n1", "n2")
+    kill.start(after, ("n1", "n2"))
+    agents.fails = True
+    system.terms["n2"] = 4
+    wait_for(agents, 2)
+    time.sleep(0.1)
+    agents.fails = False
+    ended = kill.stop(after, ("n1", "n2"))["n2"]
+    assert ended.certainty is Certainty.INDETERMINATE
+    assert "and then: n2: its agent is gone" in ended.detail
 
 
 def test_a_partition_cuts_all_addresses_of_a_host_and_counts_them_as_one() -> None:
