@@ -3,7 +3,8 @@
 Rules of this file:
 - The history is read back from the run's folder: what is judged is what was written, and anyone
   can judge it again.
-- A checker that fails has shown nothing: that is a failure of ours, never a verdict.
+- A checker that fails has shown nothing: that is a failure of ours, never a verdict. What other
+  checks have shown until then stands.
 - Checks share the spec's budget, each with an equal part of what the ones before it left.
 """
 
@@ -13,7 +14,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,12 +55,19 @@ def judge(
             interrupts.allow()
             if (folder / store.HISTORY).is_file():
                 history = read_jsonl(folder / store.HISTORY)
-                checks += judge_history(spec, workload, history, findings, folder)
+                # One by one: what is found is not lost by what goes wrong after it.
+                for summary in judge_history(spec, workload, history, findings, folder):
+                    checks.append(summary)  # noqa: PERF402  (extend keeps nothing of what fails)
         except (HistoryError, OSError) as error:
             findings.failures.append(f"the history could not be checked: {error}")
         except KeyboardInterrupt:
             findings.interrupted = True
-            checks.append(_unknown(workload.checks[0].name, "interrupted"))
+            left = workload.checks[len(checks) :]
+            checks += [_unknown(check.name, "interrupted") for check in left]
+        except Exception as error:
+            log.exception("the proof could not be made")
+            said = f"{type(error).__name__}: {error}"
+            findings.failures.append(f"what proves the verdict could not be made: {said}")
         finally:
             interrupts.defer()
     said = log_scan(findings)  # first: what its surroundings lacked is no system's fault
@@ -68,26 +76,24 @@ def judge(
 
 def judge_history(
     spec: Spec, workload: Workload, history: History, findings: Findings, folder: Path | None
-) -> list[CheckSummary]:
-    """Run a workload's checks. What proves the first of the worst verdicts is written into the run's
-    folder, if given.
+) -> Iterator[CheckSummary]:
+    """Run a workload's checks, each when it is asked for. What proves the first of the worst
+    verdicts is written into the run's folder, if given, when all are done.
 
     Raises `HistoryError` for a history that is none of this workload's.
     """
     budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
-    summaries = []
     proved: tuple[Linearizable, CheckResult] | None = None
     for number, check in enumerate(workload.checks):
         result = _result(check, history, budget.share(len(workload.checks) - number), findings)
         if isinstance(result, CheckSummary):
-            summaries.append(result)
+            yield result
             continue
         if isinstance(check, Linearizable) and (proved is None or _is_worse(result, proved[1])):
             proved = check, result
-        summaries.append(_summary(check.name, result))
+        yield _summary(check.name, result)
     if folder is not None and proved is not None:
         _write_proof(folder, *proved, history)
-    return summaries
 
 
 def _is_worse(one: CheckResult, other: CheckResult) -> bool:
