@@ -15,6 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from harness import store
 from harness.experiment import Findings
 from harness.interrupts import Interrupts
 from harness.log_scan import Hit
+from harness.nemesis.beyond import beyond_since_ns
 from harness.nemesis.plan import TAKING
 from harness.outcome import CheckSummary
 from harness.progress import Progress
@@ -83,21 +85,39 @@ def judge_history(
     Raises `HistoryError` for a history that is none of this workload's.
     """
     budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
+    since_ns = beyond_since_ns(findings.model, findings.records, spec.nodes)
     proved: tuple[Linearizable, CheckResult] | None = None
     for number, check in enumerate(workload.checks):
         result = _result(check, history, budget.share(len(workload.checks) - number), findings)
         if isinstance(result, CheckSummary):
             yield result
             continue
+        summary = _summary(check.name, result)
+        if since_ns is not None and isinstance(check, Linearizable) and _is_invalid(result):
+            # A history is linearizable only if each beginning of it is. Other checks may miss in a
+            # beginning what comes later.
+            share = budget.share(len(workload.checks) - number)
+            early = _result(check, _until(history, since_ns), share, findings)
+            summary = replace(summary, inexcusable=_is_invalid(early))
         if isinstance(check, Linearizable) and (proved is None or _is_worse(result, proved[1])):
             proved = check, result
-        yield _summary(check.name, result)
+        yield summary
     if folder is not None and proved is not None:
         _write_proof(folder, *proved, history)
 
 
 def _is_worse(one: CheckResult, other: CheckResult) -> bool:
-    return one.verdict is Verdict.INVALID and other.verdict is not Verdict.INVALID
+    return _is_invalid(one) and not _is_invalid(other)
+
+
+def _is_invalid(one: CheckResult | CheckSummary) -> bool:
+    return one.verdict is Verdict.INVALID
+
+
+def _until(history: History, time_ns: int) -> History:
+    """Return what had happened by then; what was under way is open."""
+    events = tuple(event for event in history.events if (event.time or 0) < time_ns)
+    return replace(history, events=events)
 
 
 def _result(

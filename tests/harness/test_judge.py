@@ -16,7 +16,11 @@ from harness import store
 from harness.experiment import Findings
 from harness.interrupts import Interrupts
 from harness.judge import judge
-from harness.outcome import CheckSummary
+from harness.nemesis.beyond import beyond_model
+from harness.nemesis.conductor import FaultRecord
+from harness.nemesis.faults import Certainty, Report
+from harness.nemesis.plan import Fault
+from harness.outcome import CheckSummary, Evidence, Outcome, decide
 from harness.progress import Progress
 from harness.spec import Spec
 from workloads.catalogue import workload_named
@@ -91,3 +95,29 @@ def test_a_violation_stands_when_it_cannot_be_proved(
     assert found["linearizable"].verdict is Verdict.INVALID
     assert findings.interrupted is isinstance(error, KeyboardInterrupt)
     assert bool(findings.failures) is isinstance(error, ValueError)
+
+
+def beyond_every_promise(start_ns: int) -> FaultRecord:
+    fault = Fault(id=0, kind="amnesia", name="cut-one", start_ns=start_ns, stop_ns=start_ns + 1,
+                  targets=("n1",), fallback=("n1",))  # fmt: skip
+    record = FaultRecord(fault, targets=("n1",), start_ns=start_ns)
+    record.begun = {"n1": Report(Certainty.INSTALLED, "its log is shorter")}
+    return record
+
+
+@pytest.mark.parametrize(
+    ("begun_ns", "outcome"), [(500, Outcome.VIOLATION), (112, Outcome.INCONCLUSIVE)]
+)
+def test_what_was_wrong_before_a_fault_beyond_the_model_is_a_violation(
+    tmp_path: Path, begun_ns: int, outcome: Outcome
+) -> None:
+    """The write is answered at 105; the read that misses it is asked at 110, answered at 115."""
+    records = [beyond_every_promise(900), beyond_every_promise(begun_ns)]
+    findings = Findings(records=records)
+    found = judged(tmp_path, stale_read(100), REGISTER, findings=findings)
+    evidence = Evidence(
+        checks=list(found.values()), acknowledged=2, acknowledged_min=0, fault_kinds=(),
+        fault_evidence={}, never_acknowledged=(), leader_faults=0, leader_changes=0,
+        beyond_model=beyond_model(findings.model, records, 5),
+    )  # fmt: skip
+    assert decide(evidence)[0] is outcome
