@@ -29,6 +29,7 @@ from harness.experiment import Findings
 from harness.interrupts import Interrupts
 from harness.log_scan import Hit
 from harness.nemesis.beyond import beyond_since_ns
+from harness.nemesis.conductor import FaultRecord
 from harness.nemesis.plan import TAKING
 from harness.outcome import CheckSummary
 from harness.progress import Progress
@@ -218,7 +219,8 @@ def _liveness(findings: Findings) -> list[CheckSummary]:
 def log_scan(findings: Findings) -> list[CheckSummary]:
     """Judge what the systems' logs gave away, if there were any.
 
-    What a node may say for want of what a fault took from it is explained. Want of memory that no
+    What a node may say for want of what a fault took from it is explained, and so is what one says that
+    refuses to run on damaged data. Want of memory that no
     fault explains is the host's: a failure, of which nobody is accused.
     """
     if not findings.log_scans:
@@ -226,8 +228,7 @@ def log_scan(findings: Findings) -> list[CheckSummary]:
     lacked = {
         node
         for record in findings.records
-        if (record.fault.kind, record.fault.name) in TAKING
-        for node in record.targets
+        for node in (record.struck if _takes(record) else record.contained)
     }
     hits = [hit for one in findings.log_scans for hit in one.hits]
     explained = [hit for hit in hits if hit.pattern.excusable and hit.node in lacked]
@@ -251,6 +252,10 @@ def log_scan(findings: Findings) -> list[CheckSummary]:
             },
         )
     ]
+
+
+def _takes(record: FaultRecord) -> bool:
+    return (record.fault.kind, record.fault.name) in TAKING
 
 
 def _said(hits: Sequence[Hit]) -> str:

@@ -79,6 +79,8 @@ def _beyond(model: FaultModel, record: FaultRecord, nodes: int) -> str:
     if loss is None or not record.struck:
         return ""
     name = f"{fault.kind}:{fault.name} on {', '.join(record.struck)}"
+    if record.failed_half_way:  # such as on a disk that lost what had been fsynced
+        return f"beyond the fault model: {name}: nobody knows what it took"
     if loss in OF_DURABLE:
         ran_on = [node for node in record.struck if node not in record.contained]
         if ran_on:
