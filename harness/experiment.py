@@ -271,6 +271,7 @@ class Experiment:
     def close(self) -> None:
         """End everything that this object started; safe at any time, also half way through."""
         with ExitStack() as steps:  # the last one pushed goes first, and none keeps another away
+            steps.callback(self._take_in_what_was_seen)
             steps.callback(self._journal.close)
             steps.callback(self._crew.close)
             if self._operator is not None:
@@ -280,12 +281,16 @@ class Experiment:
             self.stop()
             if self._interpreter is not None:
                 self._interpreter.close()
-        self._findings.leader_changes = self._observer.leader_changes()
-        self._findings.agreement = self._observer.agreement
 
     def clock(self) -> int:
         """Return the time of the run: nanoseconds since the load began."""
         return time.monotonic_ns() - self._began_ns
+
+    def _take_in_what_was_seen(self) -> None:
+        self._findings.leader_changes = self._observer.leader_changes()
+        self._findings.agreement = self._observer.agreement
+        if self._observer.error is not None:
+            self._findings.failures.append(self._observer.error)
 
     def _make_plan(self) -> Plan:
         spec = self._spec
