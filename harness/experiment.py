@@ -36,6 +36,7 @@ from harness.nemesis.plan import Plan, make_plan
 from harness.nemesis.roster import Roster
 from harness.observer import Observer
 from harness.progress import Progress
+from harness.served_last import FINAL_S_MAX
 from harness.service import Service
 from harness.spec import KEEP, REMOVING, Spec
 from harness.stalls import StallMeter, Stalls
@@ -53,8 +54,6 @@ _READY_TIMEOUT_S: Final = 20.0
 # How long undoing faults may take on the whole; each command has its own, shorter bound.
 _HEAL_TIMEOUT_S: Final = 20.0
 _POLL_S: Final = 0.05
-# What is done last is a few operations on every key; it must end all the same.
-_FINAL_S_MAX: Final = 120.0
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -234,7 +233,7 @@ class Experiment:
         """Do what the workload does last, such as reading every key through every node."""
         assert self._interpreter is not None, "load comes first"
         self._findings.final_ns = self.clock()
-        self._interpreter.run(time_limit(_FINAL_S_MAX, self._workload.final(self._setting)))
+        self._interpreter.run(time_limit(FINAL_S_MAX, self._workload.final(self._setting)))
 
     def converge(self) -> None:
         """Wait until all nodes show the same state at the same index, if the system shows it."""
