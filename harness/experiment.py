@@ -97,6 +97,7 @@ class Findings:
     rates: dict[str, Any] | None = None
     crashes: list[str] = field(default_factory=list)
     log_scans: list[Scan] = field(default_factory=list)
+    unread_logs: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     interrupted: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -223,7 +223,7 @@ def log_scan(findings: Findings) -> list[CheckSummary]:
     refuses to run on damaged data. Want of memory that no
     fault explains is the host's: a failure, of which nobody is accused.
     """
-    if not findings.log_scans:
+    if not findings.log_scans and not findings.unread_logs:
         return []
     lacked = {
         node
@@ -239,11 +239,13 @@ def log_scan(findings: Findings) -> list[CheckSummary]:
         for hit in others
         if not hit.pattern.accuses_system
     ]
-    reason = _said(accusing) or (_said(explained) and f"explained by faults: {_said(explained)}")
+    reason = _said(accusing) or "; ".join(findings.unread_logs)
+    reason = reason or (_said(explained) and f"explained by faults: {_said(explained)}")
+    verdict = Verdict.UNKNOWN if findings.unread_logs else Verdict.VALID
     return [
         CheckSummary(
             name="log-scan",
-            verdict=Verdict.INVALID if accusing else Verdict.VALID,
+            verdict=Verdict.INVALID if accusing else verdict,
             reason=reason or None,
             details={
                 "lines": sum(one.lines for one in findings.log_scans),

@@ -178,6 +178,17 @@ def test_memory_that_ran_out_by_itself_is_the_hosts_failure_and_accuses_nobody()
     assert judged("MemoryError", fault=("resource", "memory"))[1] == []
 
 
+def test_a_log_that_could_not_be_had_was_not_looked_through() -> None:
+    findings = Findings(log_scans=[Scan(9, (), 0)], unread_logs=["n2: not fetched"])
+    (check,) = log_scan(findings)
+    assert (check.verdict, check.reason) == (Verdict.UNKNOWN, "n2: not fetched")
+    panic = hits(PANIC)
+    findings.log_scans = [Scan(9, tuple(panic), len(panic))]
+    assert log_scan(findings)[0].verdict is Verdict.INVALID
+    (check,) = log_scan(Findings(unread_logs=["n1: not fetched"]))
+    assert check.verdict is Verdict.UNKNOWN
+
+
 def test_logs_in_which_nothing_was_found_are_a_check_too_and_no_logs_are_none() -> None:
     (check,) = log_scan(Findings(log_scans=[Scan(9, (), 0)]))
     assert (check.verdict, check.reason) == (Verdict.VALID, None)
