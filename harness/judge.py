@@ -69,8 +69,8 @@ def judge(
             checks += [_unknown(check.name, "interrupted") for check in left]
         except Exception as error:
             log.exception("the proof could not be made")
-            said = f"{type(error).__name__}: {error}"
-            findings.failures.append(f"what proves the verdict could not be made: {said}")
+            why = f"{type(error).__name__}: {error}"
+            findings.failures.append(f"what proves the verdict could not be made: {why}")
         finally:
             interrupts.defer()
     said = log_scan(findings)  # first: what its surroundings lacked is no system's fault
