@@ -224,22 +224,26 @@ class Cluster:
         system = self.system
         return system.exits_without_data if isinstance(system, Administrated) else frozenset()
 
-    def collect(self, target: Path, clock: Callable[[], int]) -> list[str]:
-        """Fetch every host's log and data below `target`; returns what could not be, and why.
+    def collect(self, target: Path, clock: Callable[[], int]) -> tuple[list[str], list[str]]:
+        """Fetch every host's log and data below `target`; returns what could not be, and why: of
+        hosts without a log, and of others.
 
         Secrets stay behind: those that the system keeps in files, and what looks like one.
 
         `clock` gives the run's time in ns: beside each log, `clock.json` says at which moment of the
         run the host's monotonic clock showed zero, so that its log lines can be placed.
         """
+        unread: list[str] = []
         problems: list[str] = []
 
         def fetch(node: str) -> None:
             folder = target / node
+            lacking = unread
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 secrets = self._secrets(node)
                 self._fetch(node, self.log(node), folder / "system.log", _LOG_BYTES_MAX, secrets)
+                lacking = problems
                 before_ns = clock()
                 host_ns = self._agents[node].wall_clock().monotonic_ns
                 zero_ns = (before_ns + clock()) // 2 - host_ns
@@ -247,10 +251,10 @@ class Cluster:
                 for name in self.system.data_folders():
                     self._fetch_folder(node, name, folder, secrets)
             except (HostError, OSError) as error:
-                problems.append(f"{node}: not everything could be fetched: {error}")
+                lacking.append(f"{node}: not everything could be fetched: {error}")
 
         self._everywhere(fetch, nodes=[node for node in self.nodes if node in self._remotes])
-        return problems
+        return unread, problems
 
     def _secrets(self, node: str) -> list[bytes]:
         """Return what the system on a node has in the files that it calls secret."""

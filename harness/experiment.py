@@ -37,6 +37,7 @@ from harness.nemesis.roster import Roster
 from harness.nemesis.schedule import schedules_from
 from harness.observer import Observer
 from harness.progress import Progress
+from harness.served_last import FINAL_S_MAX
 from harness.service import Service
 from harness.spec import FAULTS, KEEP, REMOVING, Spec
 from harness.stalls import StallMeter, Stalls
@@ -54,8 +55,6 @@ _READY_TIMEOUT_S: Final = 20.0
 # How long undoing faults may take on the whole; each command has its own, shorter bound.
 _HEAL_TIMEOUT_S: Final = 20.0
 _POLL_S: Final = 0.05
-# What is done last is a few operations on every key; it must end all the same.
-_FINAL_S_MAX: Final = 120.0
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -99,6 +98,7 @@ class Findings:
     rates: dict[str, Any] | None = None
     crashes: list[str] = field(default_factory=list)
     log_scans: list[Scan] = field(default_factory=list)
+    unread_logs: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     interrupted: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -235,7 +235,7 @@ class Experiment:
         """Do what the workload does last, such as reading every key through every node."""
         assert self._interpreter is not None, "load comes first"
         self._findings.final_ns = self.clock()
-        self._interpreter.run(time_limit(_FINAL_S_MAX, self._workload.final(self._setting)))
+        self._interpreter.run(time_limit(FINAL_S_MAX, self._workload.final(self._setting)))
 
     def converge(self) -> None:
         """Wait until all nodes show the same state at the same index, if the system shows it."""
@@ -272,6 +272,7 @@ class Experiment:
     def close(self) -> None:
         """End everything that this object started; safe at any time, also half way through."""
         with ExitStack() as steps:  # the last one pushed goes first, and none keeps another away
+            steps.callback(self._take_in_what_was_seen)
             steps.callback(self._journal.close)
             steps.callback(self._crew.close)
             if self._operator is not None:
@@ -281,12 +282,16 @@ class Experiment:
             self.stop()
             if self._interpreter is not None:
                 self._interpreter.close()
-        self._findings.leader_changes = self._observer.leader_changes()
-        self._findings.agreement = self._observer.agreement
 
     def clock(self) -> int:
         """Return the time of the run: nanoseconds since the load began."""
         return time.monotonic_ns() - self._began_ns
+
+    def _take_in_what_was_seen(self) -> None:
+        self._findings.leader_changes = self._observer.leader_changes()
+        self._findings.agreement = self._observer.agreement
+        if self._observer.error is not None:
+            self._findings.failures.append(self._observer.error)
 
     def _make_plan(self) -> Plan:
         spec = self._spec

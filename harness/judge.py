@@ -3,7 +3,8 @@
 Rules of this file:
 - The history is read back from the run's folder: what is judged is what was written, and anyone
   can judge it again.
-- A checker that fails has shown nothing: that is a failure of ours, never a verdict.
+- A checker that fails has shown nothing: that is a failure of ours, never a verdict. What other
+  checks have shown until then stands.
 - Checks share the spec's budget, each with an equal part of what the ones before it left.
 """
 
@@ -13,7 +14,8 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,8 @@ from harness import store
 from harness.experiment import Findings
 from harness.interrupts import Interrupts
 from harness.log_scan import Hit
+from harness.nemesis.beyond import beyond_since_ns
+from harness.nemesis.conductor import FaultRecord
 from harness.nemesis.plan import TAKING
 from harness.outcome import CheckSummary
 from harness.progress import Progress
@@ -54,12 +58,19 @@ def judge(
             interrupts.allow()
             if (folder / store.HISTORY).is_file():
                 history = read_jsonl(folder / store.HISTORY)
-                checks += judge_history(spec, workload, history, findings, folder)
+                # One by one: what is found is not lost by what goes wrong after it.
+                for summary in judge_history(spec, workload, history, findings, folder):
+                    checks.append(summary)  # noqa: PERF402  (extend keeps nothing of what fails)
         except (HistoryError, OSError) as error:
             findings.failures.append(f"the history could not be checked: {error}")
         except KeyboardInterrupt:
             findings.interrupted = True
-            checks.append(_unknown(workload.checks[0].name, "interrupted"))
+            left = workload.checks[len(checks) :]
+            checks += [_unknown(check.name, "interrupted") for check in left]
+        except Exception as error:
+            log.exception("the proof could not be made")
+            why = f"{type(error).__name__}: {error}"
+            findings.failures.append(f"what proves the verdict could not be made: {why}")
         finally:
             interrupts.defer()
     said = log_scan(findings)  # first: what its surroundings lacked is no system's fault
@@ -68,30 +79,46 @@ def judge(
 
 def judge_history(
     spec: Spec, workload: Workload, history: History, findings: Findings, folder: Path | None
-) -> list[CheckSummary]:
-    """Run a workload's checks. What proves the first of the worst verdicts is written into the run's
-    folder, if given.
+) -> Iterator[CheckSummary]:
+    """Run a workload's checks, each when it is asked for. What proves the first of the worst
+    verdicts is written into the run's folder, if given, when all are done.
 
     Raises `HistoryError` for a history that is none of this workload's.
     """
     budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
-    summaries = []
+    since_ns = beyond_since_ns(findings.model, findings.records, spec.nodes)
     proved: tuple[Linearizable, CheckResult] | None = None
     for number, check in enumerate(workload.checks):
         result = _result(check, history, budget.share(len(workload.checks) - number), findings)
         if isinstance(result, CheckSummary):
-            summaries.append(result)
+            yield result
             continue
+        summary = _summary(check.name, result)
+        if since_ns is not None and isinstance(check, Linearizable) and _is_invalid(result):
+            # A history is linearizable only if each beginning of it is. Other checks may miss in a
+            # beginning what comes later.
+            share = budget.share(len(workload.checks) - number)
+            early = _result(check, _until(history, since_ns), share, findings)
+            summary = replace(summary, inexcusable=_is_invalid(early))
         if isinstance(check, Linearizable) and (proved is None or _is_worse(result, proved[1])):
             proved = check, result
-        summaries.append(_summary(check.name, result))
+        yield summary
     if folder is not None and proved is not None:
         _write_proof(folder, *proved, history)
-    return summaries
 
 
 def _is_worse(one: CheckResult, other: CheckResult) -> bool:
-    return one.verdict is Verdict.INVALID and other.verdict is not Verdict.INVALID
+    return _is_invalid(one) and not _is_invalid(other)
+
+
+def _is_invalid(one: CheckResult | CheckSummary) -> bool:
+    return one.verdict is Verdict.INVALID
+
+
+def _until(history: History, time_ns: int) -> History:
+    """Return what had happened by then; what was under way is open."""
+    events = tuple(event for event in history.events if (event.time or 0) < time_ns)
+    return replace(history, events=events)
 
 
 def _result(
@@ -192,16 +219,16 @@ def _liveness(findings: Findings) -> list[CheckSummary]:
 def log_scan(findings: Findings) -> list[CheckSummary]:
     """Judge what the systems' logs gave away, if there were any.
 
-    What a node may say for want of what a fault took from it is explained. Want of memory that no
+    What a node may say for want of what a fault took from it is explained, and so is what one says that
+    refuses to run on damaged data. Want of memory that no
     fault explains is the host's: a failure, of which nobody is accused.
     """
-    if not findings.log_scans:
+    if not findings.log_scans and not findings.unread_logs:
         return []
     lacked = {
         node
         for record in findings.records
-        if (record.fault.kind, record.fault.name) in TAKING
-        for node in record.targets
+        for node in (record.struck if _takes(record) else record.contained)
     }
     hits = [hit for one in findings.log_scans for hit in one.hits]
     explained = [hit for hit in hits if hit.pattern.excusable and hit.node in lacked]
@@ -212,11 +239,13 @@ def log_scan(findings: Findings) -> list[CheckSummary]:
         for hit in others
         if not hit.pattern.accuses_system
     ]
-    reason = _said(accusing) or (_said(explained) and f"explained by faults: {_said(explained)}")
+    reason = _said(accusing) or "; ".join(findings.unread_logs)
+    reason = reason or (_said(explained) and f"explained by faults: {_said(explained)}")
+    verdict = Verdict.UNKNOWN if findings.unread_logs else Verdict.VALID
     return [
         CheckSummary(
             name="log-scan",
-            verdict=Verdict.INVALID if accusing else Verdict.VALID,
+            verdict=Verdict.INVALID if accusing else verdict,
             reason=reason or None,
             details={
                 "lines": sum(one.lines for one in findings.log_scans),
@@ -225,6 +254,10 @@ def log_scan(findings: Findings) -> list[CheckSummary]:
             },
         )
     ]
+
+
+def _takes(record: FaultRecord) -> bool:
+    return (record.fault.kind, record.fault.name) in TAKING
 
 
 def _said(hits: Sequence[Hit]) -> str:

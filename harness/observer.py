@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ class Observer:
         self._heard: set[str] = set()
         self._leaders: dict[int, tuple[int, str]] = {}
         self.agreement = Agreement()
+        # What kept a node from being watched for a moment: a mistake of whoever reads its answers.
+        self.error: str | None = None
         self._done = threading.Event()
         self._file = path.open("a", encoding="utf-8")
         self._threads = [
@@ -83,12 +86,16 @@ class Observer:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(timeout=4 * _TIMEOUT_S)
-        with self._lock:
+        with self._lock, suppress(OSError):  # a full disk: what was learnt is in memory
             self._file.close()
 
     def _watch(self, node: str) -> None:
         while not self._done.wait(_INTERVAL_S):
-            status = self._system.status(node, _TIMEOUT_S)
+            status: Status | None = None
+            try:
+                status = self._system.status(node, _TIMEOUT_S)
+            except Exception as error:  # noqa: BLE001  (people's own code; who watches must not end)
+                self.error = f"{node} could not be watched: {type(error).__name__}: {error}"
             self._note(node, status)
 
     def _note(self, node: str, status: Status | None) -> None:

@@ -7,7 +7,8 @@ Rules of this file:
   at the end, every kind of fault seen to work and none that provably never happened, and leader
   changes where faults struck leaders. Otherwise it is `vacuous`.
 - A system is judged by what it promised to survive. What is wrong after a fault beyond that is
-  reported as such, and is inconclusive: whether it would have come without that, nobody knows.
+  reported as such, and is inconclusive: whether it would have come without that, nobody knows. What
+  was wrong before is a violation.
 - Pure: everything is decided from values.
 """
 
@@ -54,11 +55,15 @@ def worst(codes: Iterable[int]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSummary:
-    """One check's part of the outcome. `details` are the further fields of `outcome.json`."""
+    """One check's part of the outcome. `details` are the further fields of `outcome.json`.
+
+    `inexcusable`: what is wrong was so before any fault beyond what the system promises to survive.
+    """
 
     name: str
     verdict: Verdict
     reason: str | None = None
+    inexcusable: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -108,8 +113,9 @@ def decide(evidence: Evidence) -> tuple[Outcome, list[str]]:
     """Return the outcome and the reasons for it, the most important first."""
     invalid = [check for check in evidence.checks if check.verdict is Verdict.INVALID]
     beyond = list(evidence.beyond_model)
-    if invalid and not beyond:
-        return Outcome.VIOLATION, [_sentence(check) for check in invalid]
+    guilty = [check for check in invalid if check.inexcusable or not beyond]
+    if guilty:
+        return Outcome.VIOLATION, [_sentence(check) for check in guilty]
     if evidence.interrupted:
         return Outcome.INTERRUPTED, ["interrupted before the end"]
     if evidence.failures:

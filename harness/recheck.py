@@ -28,7 +28,7 @@ from checker.page import as_text
 from checker.verdict import CheckResult, Verdict, merge
 from harness import store
 from harness.errors import HarnessError, SplitbrainError, UsageError
-from harness.outcome import worst
+from harness.outcome import Outcome, worst
 from harness.own_workload import workload_of
 from harness.spec import Spec
 from harness.spec import flag as flag_of
@@ -211,7 +211,7 @@ def with_findings(
     if result.reason:
         reasons.insert(0, result.reason)
     verdict = merge([result.verdict, *(verdict for verdict, _ in others)])
-    if verdict is Verdict.INVALID and beyond:
+    if verdict is Verdict.INVALID and beyond and document.get("outcome") != Outcome.VIOLATION:
         # As in the run's outcome: nobody knows whether it would have come without those faults.
         verdict, reasons = Verdict.UNKNOWN, [*beyond, *reasons]
     return replace(result, verdict=verdict, reason="; ".join(reasons) or None)

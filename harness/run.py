@@ -201,7 +201,8 @@ def _collect(
     with progress.phase("collect logs"):
         findings.crashes, misfortunes = cluster.unexplained_exits()
         findings.failures += misfortunes
-        for problem in cluster.collect(target, experiment.clock):
+        findings.unread_logs, problems = cluster.collect(target, experiment.clock)
+        for problem in (*findings.unread_logs, *problems):
             log.warning("%s", problem)
         findings.log_scans = scan_logs(target, kind.log_patterns)
 

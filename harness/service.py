@@ -6,18 +6,22 @@ Rules of this file:
 - A probe is no part of the history, so it must not disturb what is checked: looks look, and each
   change is of a key of its own, another one with every try. So a try that was lost and comes late
   is nobody's business.
+- A client that raises, cannot be opened or does not return has not been served; clients are
+  people's own code.
 - A system whose nodes ever called themselves leader has to have one in the end.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from checker.history import EventType
 from harness.client import Client
+from harness.client_thread import Unopened
 from harness.systems.system import System
 from workloads.generator import Invocation
 from workloads.workload import Probe
@@ -26,6 +30,8 @@ from workloads.workload import Probe
 _PROBE_TIMEOUT_S: Final = 1.0
 _STATUS_TIMEOUT_S: Final = 0.5
 _POLL_S: Final = 0.05
+# What a client may take beyond its timeout before nobody waits for it any more.
+_GRACE_S: Final = 5.0
 
 
 class Service:
@@ -47,11 +53,27 @@ class Service:
 
         Returns an empty string, or who did not serve by the deadline, and why.
         """
-        with ThreadPoolExecutor(len(self._nodes)) as pool:
-            answers = list(
-                pool.map(lambda node: self._serves(node, look, change, deadline), self._nodes)
-            )
-        return "; ".join(answer for answer in answers if answer)
+        answers = dict.fromkeys(self._nodes, "was asked, and its client does not return")
+        mistakes: list[Exception] = []
+
+        def ask(node: str) -> None:
+            try:
+                answers[node] = self._serves(node, look, change, deadline)
+            except Exception as error:  # noqa: BLE001  (it is raised where it is heard)
+                mistakes.append(error)
+
+        # Not a pool, which would wait for ever for a client that does.
+        threads = [
+            threading.Thread(target=ask, args=(node,), name=f"asks-{node}", daemon=True)
+            for node in self._nodes
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline + _GRACE_S - time.monotonic()))
+        if mistakes:
+            raise mistakes[0]
+        return "; ".join(f"{node} {answer}" for node, answer in answers.items() if answer)
 
     def await_leader(self, deadline: float) -> tuple[str | None, str]:
         """Wait until a node says that it leads; return who, or `None` and what they said last."""
@@ -73,14 +95,17 @@ class Service:
             time.sleep(_POLL_S)
 
     def _serves(self, node: str, look: Probe, change: Probe | None, deadline: float) -> str:
-        client = self._system.client(node, self._data, timeout_s=_PROBE_TIMEOUT_S)
+        client = Unopened(
+            lambda: self._system.client(node, self._data, timeout_s=_PROBE_TIMEOUT_S), node
+        )
         try:
             for probe, name in ((change, _key_of_its_own(node)), (look, _the_key)):
                 said = "" if probe is None else self._insist(client, probe, name, deadline)
                 if said and probe is not None:
-                    return f"{node} serves no {probe.f} ({said}; {self._state(node)})"
+                    return f"serves no {probe.f} ({said}; {self._state(node)})"
         finally:
-            client.close()
+            with suppress(Exception):
+                client.close()
         return ""
 
     def _insist(
@@ -91,10 +116,15 @@ class Service:
         while time.monotonic() < deadline and not self._stopping():
             time.sleep(_POLL_S)
             key = None if probe.key is None else name(probe.key, tries)
-            completion = client.invoke(Invocation(f=probe.f, value=probe.value, key=key, thread=0))
-            if completion.type is EventType.OK and time.monotonic() <= deadline:
-                return ""
-            said, tries = completion.error or "answered too late", tries + 1
+            invocation = Invocation(f=probe.f, value=probe.value, key=key, thread=0)
+            try:
+                completion = client.invoke(invocation)
+                if completion.type is EventType.OK and time.monotonic() <= deadline:
+                    return ""
+                said = completion.error or "answered too late"
+            except Exception as error:  # noqa: BLE001  (people's own code: it was not served)
+                said = f"client-error: {type(error).__name__}: {error}"
+            tries += 1
         return said
 
     def _state(self, node: str) -> str:

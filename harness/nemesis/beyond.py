@@ -4,7 +4,8 @@ Rules of this file:
 - Before: `--nemesis all` draws no kind of fault with a variant that takes more than the system
   promises to survive. Who names such a kind gets it.
 - After: it counts what was seen, not what was planned. A fault that may have happened counts as one
-  that did: of a system that may have been wronged nobody says that it is wrong.
+  that did: of a system that may have been wronged nobody says that it is wrong. What was
+  wrong before the first of them is another matter.
 - A node that lost durable data and refused to run without them has crashed for good, which is
   within the model on as many nodes as the model says. One that ran on is beyond every model here.
 - Pure.
@@ -66,12 +67,20 @@ def beyond_model(model: FaultModel, records: Iterable[FaultRecord], nodes: int) 
     return [sentence for sentence in said if sentence]
 
 
+def beyond_since_ns(model: FaultModel, records: Iterable[FaultRecord], nodes: int) -> int | None:
+    """Return when the first such fault began; `None` if there is none."""
+    begun = [record.start_ns or 0 for record in records if _beyond(model, record, nodes)]
+    return min(begun, default=None)
+
+
 def _beyond(model: FaultModel, record: FaultRecord, nodes: int) -> str:
     fault = record.fault
     loss = LOSSES.get((fault.kind, fault.name))
     if loss is None or not record.struck:
         return ""
     name = f"{fault.kind}:{fault.name} on {', '.join(record.struck)}"
+    if record.failed_half_way:  # such as on a disk that lost what had been fsynced
+        return f"beyond the fault model: {name}: nobody knows what it took"
     if loss in OF_DURABLE:
         ran_on = [node for node in record.struck if node not in record.contained]
         if ran_on:

@@ -70,6 +70,11 @@ class FaultRecord:
         return not self.targets and "*" in self.begun
 
     @property
+    def failed_half_way(self) -> bool:
+        """Whether applying it broke off, so that nobody knows what was done to whom."""
+        return bool(self.targets) and "*" in self.begun
+
+    @property
     def certainty(self) -> Certainty:
         """What is known by now. Seen working at any time is installed; else the beginning counts:
         that something was undone does not show that it was ever done."""
@@ -80,6 +85,8 @@ class FaultRecord:
     @property
     def struck(self) -> list[str]:
         """The nodes that the fault may have struck: all but those that it certainly did not."""
+        if self.failed_half_way:
+            return list(self.targets)
         return [
             node
             for node, report in self.begun.items()

@@ -146,7 +146,8 @@ class Clock:
         away = home = 0
         for _ in range(_STROBE_LOOKS):
             moved = self._moved_ns(fault, node)
-            if moved is not None:
+            # A look whose error is as large as half the jump cannot tell away from home.
+            if moved is not None and 2 * moved[1] < abs(offset_ns):
                 if abs(moved[0] - offset_ns) < abs(moved[0]):
                     away += 1
                 else:

@@ -137,6 +137,7 @@ class Roster:
             return Report(Certainty.SKIPPED, "no node said who the members are")
         if node not in before.voters:
             return Report(Certainty.SKIPPED, f"{node} is no voter ({before.detail})")
+        self._fresh.discard(node)  # it votes, though nobody may have waited for it any more
         for other in [other for other, index in self._doubts.items() if index < before.index]:
             del self._doubts[other]  # what was asked before that has happened, or never will
         if len({*before.voters} - {*self._doubts} - {node}) < VOTERS_MIN:

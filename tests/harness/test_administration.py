@@ -317,6 +317,19 @@ def test_data_goes_once_for_each_removal_however_often_it_is_tried(stage: Stage)
     assert stage.hosts.done.count("anew n3") == 2
 
 
+def test_a_new_life_that_voted_unseen_is_no_new_one_when_it_is_removed(stage: Stage) -> None:
+    """Whoever waited for its vote had gone by then. A removed life is never let in again."""
+    stage.roster.take_out("n3", stage.soon())
+    stage.system.answer = lambda asked: REFUSED
+    stage.roster.bring_back("n3", stage.soon(0.3))
+    stage.system.answer = lambda asked: None
+    stage.system.add_member("n1", "n3", 1)
+    for number in (2, 3):
+        assert stage.roster.take_out("n3", stage.soon()).certainty is Certainty.INSTALLED
+        assert stage.roster.bring_back("n3", stage.soon()).certainty is Certainty.INSTALLED
+        assert stage.hosts.done.count("anew n3") == number
+
+
 def test_a_voter_is_never_wiped(stage: Stage) -> None:
     assert stage.roster.bring_back("n3", stage.soon()).certainty is Certainty.INSTALLED
     assert stage.hosts.done == []

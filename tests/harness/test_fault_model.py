@@ -110,6 +110,14 @@ def test_a_fault_that_failed_half_way_may_have_happened() -> None:
     assert beyond_model(RAFT, [one], 5) == []
 
 
+def test_nobody_is_judged_on_a_disk_that_lost_what_was_fsynced() -> None:
+    """Then the power loss broke off with an error: what was acknowledged may be gone."""
+    one = record("disk", "power-loss-one", "n1")
+    one.begun = {"*": Report(Certainty.INDETERMINATE, "was being applied")}
+    [said] = beyond_model(RAFT, [one], 5)
+    assert "disk:power-loss-one on n1: nobody knows what it took" in said
+
+
 def test_a_node_that_refused_only_later_has_refused() -> None:
     one = record("damage", "bit-flip", "n1")
     one.ended = {"n1": Report(Certainty.INDETERMINATE, "votes", contained=True)}

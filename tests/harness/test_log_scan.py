@@ -1,8 +1,7 @@
 """What logs give away: every runtime's way to say it, no false alarm, and who is accused."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -11,6 +10,9 @@ from harness.experiment import Findings
 from harness.host_files import scan_logs
 from harness.judge import log_scan
 from harness.log_scan import HITS_MAX, STANDARD, TEXT_MAX, Hit, Scan, scan
+from harness.nemesis.conductor import FaultRecord
+from harness.nemesis.faults import Certainty, Report
+from harness.nemesis.plan import Fault
 from harness.systems import KINDS
 
 PANIC = "panic: runtime error: index out of range [3] with length 3"
@@ -99,10 +101,21 @@ def test_every_hosts_logs_are_looked_through_and_named_by_file_and_line(tmp_path
     assert hit.detail == f"panic at hosts/n2/system.log:2: {PANIC}"
 
 
-def judged(line: str, *, fault: tuple[str, str] = ("kill", "kill-one"), struck: str = "n1") -> Any:
-    findings = Findings(log_scans=[Scan(9, tuple(hits(line)), len(hits(line)))])
-    record = SimpleNamespace(fault=SimpleNamespace(kind=fault[0], name=fault[1]), targets=(struck,))
-    findings.records = [cast("Any", record)]
+def judged(
+    line: str,
+    *,
+    fault: tuple[str, str] = ("kill", "kill-one"),
+    struck: str = "n1",
+    seen: Certainty = Certainty.INSTALLED,
+    contained: bool = False,
+) -> Any:
+    kind, name = fault
+    planned = Fault(id=0, kind=kind, name=name, start_ns=0, stop_ns=1, targets=(struck,),
+                    fallback=(struck,))  # fmt: skip
+    reports = {struck: Report(seen, "seen", contained=contained)}
+    record = FaultRecord(planned, targets=(struck,), begun=reports)
+    found = scan([line], KINDS["raft"].log_patterns, node="n1", file="log")
+    findings = Findings(log_scans=[found], records=[record])
     (check,) = log_scan(findings)
     return check, findings.failures
 
@@ -137,12 +150,43 @@ def test_want_explains_a_panic_of_who_was_struck_and_never_a_data_race(
     assert failures == []
 
 
+@pytest.mark.parametrize(
+    ("seen", "verdict"),
+    [
+        (Certainty.SKIPPED, Verdict.INVALID),
+        (Certainty.INDETERMINATE, Verdict.VALID),
+        (Certainty.INSTALLED, Verdict.VALID),
+    ],
+)
+def test_a_fault_that_the_host_could_not_do_explains_nothing(
+    seen: Certainty, verdict: Verdict
+) -> None:
+    assert judged(PANIC, fault=("resource", "memory"), seen=seen)[0].verdict is verdict
+
+
+def test_a_node_that_refuses_damaged_data_may_say_so_in_its_own_way() -> None:
+    flipped = ("damage", "bit-flip")
+    assert judged(PANIC, fault=flipped, contained=True)[0].verdict is Verdict.VALID
+    assert judged(PANIC, fault=flipped)[0].verdict is Verdict.INVALID
+
+
 def test_memory_that_ran_out_by_itself_is_the_hosts_failure_and_accuses_nobody() -> None:
     check, failures = judged("fatal error: runtime: out of memory")
     assert check.verdict is Verdict.VALID
     assert len(failures) == 1
     assert failures[0].startswith("n1: out of memory at log:1: fatal error")
     assert judged("MemoryError", fault=("resource", "memory"))[1] == []
+
+
+def test_a_log_that_could_not_be_had_was_not_looked_through() -> None:
+    findings = Findings(log_scans=[Scan(9, (), 0)], unread_logs=["n2: not fetched"])
+    (check,) = log_scan(findings)
+    assert (check.verdict, check.reason) == (Verdict.UNKNOWN, "n2: not fetched")
+    panic = hits(PANIC)
+    findings.log_scans = [Scan(9, tuple(panic), len(panic))]
+    assert log_scan(findings)[0].verdict is Verdict.INVALID
+    (check,) = log_scan(Findings(unread_logs=["n1: not fetched"]))
+    assert check.verdict is Verdict.UNKNOWN
 
 
 def test_logs_in_which_nothing_was_found_are_a_check_too_and_no_logs_are_none() -> None:

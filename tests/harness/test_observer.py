@@ -1,7 +1,8 @@
 """The observer: what it writes of each node is what the frame of metrics holds."""
 
 import json
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,22 @@ class Answers:
     def status(self, node: str, timeout_s: float) -> Status | None:
         del timeout_s
         return self.said[node]
+
+
+@dataclass
+class Breaks(Answers):
+    """A system that cannot read the first answer of its node."""
+
+    asked: int = 0
+    mended: threading.Event = field(default_factory=threading.Event)
+
+    def status(self, node: str, timeout_s: float) -> Status | None:
+        self.asked += 1
+        if self.asked == 1:
+            raise ValueError("bug")
+        if self.asked == 3:
+            self.mended.set()
+        return super().status(node, timeout_s)
 
 
 def watched(folder: Path) -> Observer:
@@ -80,3 +97,24 @@ def test_who_leads_is_who_said_so_last_and_each_term_is_told_once(tmp_path: Path
     assert observer.leader() == "n1"
     assert observer.leader_changes() == [{"time": 7, "term": 3, "leader": "n1"}]
     observer.close()
+
+
+def test_a_full_disk_costs_samples_and_not_what_was_learnt(tmp_path: Path) -> None:
+    (tmp_path / "status.jsonl").symlink_to("/dev/full")
+    observer = watched(tmp_path)
+    observer.look("n1")
+    observer.close()
+    assert observer.leader() == "n1"
+
+
+def test_a_watcher_that_a_system_breaks_watches_on_and_it_is_told(tmp_path: Path) -> None:
+    system = Breaks({"n1": LEADS})
+    observer = Observer(
+        system=cast("System", system), nodes=("n1",), path=tmp_path / "s", clock=lambda: 7
+    )
+    assert observer.error is None
+    observer.start()
+    assert system.mended.wait(10)
+    observer.close()
+    assert observer.leader() == "n1"
+    assert observer.error == "n1 could not be watched: ValueError: bug"

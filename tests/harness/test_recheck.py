@@ -78,6 +78,9 @@ def test_what_is_wrong_after_a_fault_beyond_the_model_is_unknown_here_too(
     assert (code, said["verdict"]) == (3, "unknown")
     assert said["reason"] == "beyond the fault model: amnesia:cut-one on n1"
     assert said["counterexample"]["summary"] == "7 was given twice"
+    # The run itself found that it had been wrong before that.
+    (run / store.OUTCOME).write_text(json.dumps({**outcome, "outcome": "violation"}))
+    assert check(capsys, str(run))[0] == 1
     (tmp_path / "good").mkdir()
     good = a_run(tmp_path / "good", 7, 8)
     (good / store.OUTCOME).write_text(json.dumps(outcome))

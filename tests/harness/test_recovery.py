@@ -1,5 +1,6 @@
 """What is demanded of every node in the end, and what is not the system's fault."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import pytest
 
 from checker.history import EventType
 from checker.verdict import Verdict
+from harness import service as serving
 from harness.client import Completion
 from harness.experiment import Convergence, Findings, Recovery
 from harness.interrupts import Interrupts
@@ -109,6 +111,69 @@ def test_a_change_in_doubt_is_tried_on_another_key() -> None:
 def test_a_workload_without_a_change_demands_a_look_alone() -> None:
     system = FakeSystem({"n1": "write"})
     assert service(system).everywhere(LOOK, None, soon(0.2)) == ""
+
+
+@pytest.mark.parametrize("times", [2, 1_000_000])
+def test_a_client_that_raises_has_not_been_served(times: int) -> None:
+    """People write clients, and many of them raise when nobody answers."""
+
+    class Raises(FakeClient):
+        def invoke(self, invocation: Invocation) -> Completion:
+            completion = super().invoke(invocation)
+            if self.node == "n2" and self.system.count["n2"] <= times:
+                raise ConnectionResetError("gone")
+            return completion
+
+    class Stubborn(FakeSystem):
+        def client(self, node: str, data: str, **_: Any) -> FakeClient:
+            return Raises(node, self)
+
+    said = service(Stubborn()).everywhere(LOOK, CHANGE, soon(1))
+    assert said == ("" if times == 2 else "n2 serves no write (client-error: "
+                    "ConnectionResetError: gone; follower in term 4)")  # fmt: skip
+
+
+def test_a_client_that_cannot_be_opened_is_opened_again() -> None:
+    class Closed(FakeSystem):
+        def client(self, node: str, data: str, **_: Any) -> FakeClient:
+            self.count[node] += 1
+            if self.count[node] == 1:
+                raise ConnectionRefusedError("not up yet")
+            return FakeClient(node, self)
+
+    assert service(Closed()).everywhere(LOOK, CHANGE, soon()) == ""
+
+
+def test_a_client_that_never_returns_does_not_hold_up_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "_GRACE_S", 0.2)
+    over = threading.Event()
+
+    class Hangs(FakeClient):
+        def invoke(self, invocation: Invocation) -> Completion:
+            if self.node == "n2":
+                over.wait(30)
+            return super().invoke(invocation)
+
+    class Deaf(FakeSystem):
+        def client(self, node: str, data: str, **_: Any) -> FakeClient:
+            return Hangs(node, self)
+
+    try:
+        said = service(Deaf()).everywhere(LOOK, CHANGE, soon(0.2))
+    finally:
+        over.set()
+    assert said == "n2 was asked, and its client does not return"
+
+
+def test_what_is_wrong_with_who_asks_is_raised() -> None:
+    class Broken(FakeSystem):
+        def status(self, node: str, timeout_s: float) -> Status | None:
+            raise ValueError("bug")
+
+    with pytest.raises(ValueError, match="bug"):
+        service(Broken({"n2": "read"})).everywhere(LOOK, CHANGE, soon(0.2))
 
 
 def test_somebody_has_to_lead() -> None:

@@ -155,9 +155,24 @@ def test_what_a_system_keeps_secret_stays_on_the_host_wherever_it_wrote_it(tmp_p
     cluster = Cluster([address("n1")], cast("System", system))
     cluster._remotes["n1"] = cast("Remote", host)
     cluster._agents["n1"] = cast("Agent", host)
-    assert cluster.collect(tmp_path, lambda: 0) == []
+    assert cluster.collect(tmp_path, lambda: 0) == ([], [])
     kept = {path.name: path.read_bytes() for path in (tmp_path / "n1").rglob("*") if path.is_file()}
     assert not any(secret in content for content in kept.values())
     assert kept["system.log"] == b"serves\nproves itself with [redacted]\n"
     assert kept["secret"] == b"[redacted]\n"
     assert kept["wal"] == wal
+
+
+def test_a_host_whose_log_could_not_be_had_is_told_apart_from_one_that_lacks_something(
+    tmp_path: Path,
+) -> None:
+    host = FakeHost({LOG: b"serves\n"})
+    system = SimpleNamespace(data_folders=lambda: ("data",), secret_files=())
+    cluster = Cluster([address("n1"), address("n2")], cast("System", system))
+    for node in ("n1", "n2"):
+        cluster._remotes[node] = cast("Remote", host)
+        cluster._agents[node] = cast("Agent", host)
+    (tmp_path / "n2").write_text("in the way")
+    unread, lacking = cluster.collect(tmp_path, lambda: 0)
+    assert [len(unread), lacking] == [1, []]
+    assert unread[0].startswith("n2: not everything could be fetched")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from checker.history import Event, EventType, Operation
-from harness.served_last import unserved
+from harness.served_last import FINAL_S_MAX, unserved
 
 
 def operation(
@@ -53,4 +53,13 @@ def test_a_transaction_serves_all_its_keys() -> None:
     assert unserved([operation("txn", None, FAIL, steps)], 100) == [
         "no last change was acknowledged of b",
         "no last look was acknowledged of a",
+    ]
+
+
+def test_a_final_phase_that_was_cut_off_may_have_left_keys_out() -> None:
+    end = int(FINAL_S_MAX * 1e9)
+    whole = [operation("read", "k0", OK, time=100), operation("read", "k1", OK, time=end + 98)]
+    assert unserved(whole, 100) == []
+    assert unserved([*whole, operation("read", "k0", INFO, time=end + 99)], 100) == [
+        "what is done last was not over within 120 s: keys may have been left out"
     ]

@@ -117,6 +117,8 @@ class Disk:
         device = self._volume.device()
         assert device is not None
         pids = [process.pid for process in self._system.members()]
+        if not pids:
+            raise VolumeError("the system is not running, so nothing that it writes can be slowed")
         return self._throttle.limit(device, pids, root / _PROBE)
 
     def undo(self) -> dict[str, Any]:

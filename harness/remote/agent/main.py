@@ -214,7 +214,8 @@ class Agent:
                 ended.set()
                 return
             for fault in (self._cut, self._shaping):
-                with contextlib.suppress(NetworkError):
+                # Whatever it is: it shows as a lapse, and the lease must be watched all the same.
+                with contextlib.suppress(Exception):
                     fault.renew(self._lease_s)
 
     def _hello(self, _: Request) -> Answer:

@@ -120,8 +120,7 @@ class Cut:
             if not self._sources:
                 return
             now_ns = time.monotonic_ns()
-            if now_ns - self._renewed_ns > self._timeout_s * 1e9:
-                self._lapses += 1
+            self._lapses += self._has_run_out()
             flush = [f"flush set inet {TABLE} cut{family}" for family in (4, 6)]
             nft("\n".join([*flush, *_elements(self._sources, timeout_s, counted=False)]) + "\n")
             self._renewed_ns, self._timeout_s = now_ns, timeout_s
@@ -143,7 +142,12 @@ class Cut:
             if self._sources:
                 for family in (4, 6):
                     dropped.update(_counters(f"seen{family}"))
-            return {"dropped": dropped, "lapses": self._lapses}
+            return {"dropped": dropped, "lapses": self._lapses + self._has_run_out()}
+
+    def _has_run_out(self) -> bool:
+        """Whether what is in force by our account has expired in truth."""
+        age_ns = time.monotonic_ns() - self._renewed_ns
+        return bool(self._sources) and age_ns > self._timeout_s * 1e9
 
 
 def _elements(sources: Sequence[str], timeout_s: float, *, counted: bool) -> list[str]:

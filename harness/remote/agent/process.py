@@ -214,14 +214,29 @@ class System:
         record = {
             "pid": child.pid,
             "status": status if status >= 0 else None,
-            "signal": signal.Signals(-status).name if status < 0 else None,
+            "signal": _signal_name(-status) if status < 0 else None,
             "asked_by": self._asked_by or self.excuse,
             "at_wall_ns": time.time_ns(),
         }
         self._exits_total += 1
-        self._exits = [*self._exits, record][-_EXITS_MAX:]
+        self._exits = kept([*self._exits, record], _EXITS_MAX)
         with contextlib.suppress(OSError):  # a full disk: the record is still in memory
             write_atomically(self._exit_path, json_text(record))
+
+
+def kept(exits: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Return so many ends: the last one, then those that nobody asked for, then the latest others."""
+    over = len(exits) - most
+    asked = [place for place, one in enumerate(exits[:-1]) if one["asked_by"] is not None]
+    dropped = set(asked[: max(0, over)])
+    return [one for place, one in enumerate(exits) if place not in dropped][-most:]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

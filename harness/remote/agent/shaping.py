@@ -111,8 +111,7 @@ class Shaping:
             if not self._peers:
                 return
             now_ns = time.monotonic_ns()
-            if now_ns - self._renewed_ns > self._timeout_s * 1e9:
-                self._lapses += 1
+            self._lapses += self._has_run_out()
             flush = [f"flush set inet {TABLE} struck{family}" for family in (4, 6)]
             nft("\n".join([*flush, *_elements(self._peers, timeout_s)]) + "\n")
             self._renewed_ns, self._timeout_s = now_ns, timeout_s
@@ -131,8 +130,13 @@ class Shaping:
                 "by": self._by,
                 "why_not_netem": self._why_not_netem,
                 "counts": counts,
-                "lapses": self._lapses,
+                "lapses": self._lapses + self._has_run_out(),
             }
+
+    def _has_run_out(self) -> bool:
+        """Whether what is in force by our account has expired in truth."""
+        age_ns = time.monotonic_ns() - self._renewed_ns
+        return bool(self._peers) and age_ns > self._timeout_s * 1e9
 
     def undo(self) -> dict[str, Any]:
         """Let packets pass, and return the last evidence. Nothing in force is no error."""

@@ -219,6 +219,13 @@ def test_a_slow_disk_is_slow_for_the_system_and_the_group_goes(mounted: Rig) -> 
     assert throttle._measure(mounted.root / "probe", throttle._own_group()) < seen["after_ms"]
 
 
+def test_a_slow_disk_of_a_system_that_does_not_run_shows_nothing(mounted: Rig) -> None:
+    if throttle.why_writes_cannot_be_slowed():
+        pytest.skip(throttle.why_writes_cannot_be_slowed())
+    with pytest.raises(volume.VolumeError, match="not running"):
+        mounted.disk.slow()
+
+
 def test_without_a_controller_a_slow_disk_is_skipped_with_the_reason(
     mounted: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,6 +210,24 @@ def test_an_exit_that_nobody_asked_for_is_on_record(system: process.System, tmp_
         system.pause()
 
 
+def test_an_end_by_a_signal_without_a_name_is_on_record_too(
+    system: process.System, tmp_path: Path
+) -> None:
+    started(system, tmp_path, "import os; os.kill(os.getpid(), 40)")
+    assert process.wait_until(lambda: system.report()["exits_total"] == 1, 10)
+    (end,) = system.report()["exits"]
+    assert (end["status"], end["signal"], end["asked_by"]) == (None, "signal 40", None)
+
+
+def test_an_exit_that_nobody_asked_for_outlives_any_number_that_somebody_did() -> None:
+    crash: dict[str, object] = {"pid": 0, "asked_by": None}
+    kills: list[dict[str, object]] = [{"pid": pid, "asked_by": "kill"} for pid in range(1, 9)]
+    assert process.kept([crash, *kills], 9) == [crash, *kills]
+    assert process.kept([crash, *kills], 3) == [crash, *kills[-2:]]
+    assert process.kept([crash, crash], 1) == [crash]
+    assert process.kept([crash, kills[0]], 1) == kills[:1], "the last one says how the system is"
+
+
 def test_a_pid_that_is_somebody_elses_now_is_left_alone(tmp_path: Path) -> None:
     stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
     try:
@@ -303,3 +321,34 @@ def test_what_a_host_cannot_do_is_skipped_with_the_reason(agent: main.Agent) -> 
     assert cut == {"id": 1, "ok": True, "skipped": "no nft here"}
     bump = agent.handle(b'{"id":2,"do":"clock_bump","offset_ms":5}')
     assert "not started with a movable clock" in bump["skipped"]
+
+
+def test_a_renewal_that_fails_does_not_end_the_watch_over_the_lease(
+    agent: main.Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a host that can start no process for a moment."""
+
+    def fail(timeout_s: float) -> None:
+        raise BlockingIOError("no process to be had")
+
+    monkeypatch.setattr(agent._cut, "renew", fail)
+    agent.renew(1.0)
+    ended = threading.Event()
+    agent.keep_time(ended)
+    assert ended.is_set()
+
+
+def test_a_fault_that_has_run_out_says_so_though_nobody_renewed_it_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def listed(script: str, **_: object) -> str:
+        return "{}"
+
+    monkeypatch.setattr(network, "nft", listed)
+    cut = network.Cut(protected=[])
+    cut.install(["198.18.0.2"], timeout_s=3600)
+    assert cut.evidence()["lapses"] == 0
+    cut.install(["198.18.0.2"], timeout_s=0)
+    assert cut.evidence()["lapses"] == 1
+    assert cut.heal()["lapses"] == 1
+    assert cut.evidence()["lapses"] == 0, "nothing is in force that could run out"
