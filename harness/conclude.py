@@ -138,6 +138,7 @@ def _leader_faults(findings: Findings) -> int:
         "power-loss-leader",
         "remove-leader",
         "replace-leader",
+        "after-vote",
     )
     return sum(
         1 for record in findings.records if record.fault.name in names and record.struck_leader

@@ -6,7 +6,8 @@ Rules of this file:
   data are damaged it is right to refuse; then it has crashed for good. If it runs, it goes on
   without what it had promised, and the fault is beyond every promise (`harness.nemesis.beyond`).
 - Either way a node whose durable data are damaged is condemned: nothing starts it any more, and it
-  is removed and added again as a new one, at the end of the fault or in the recovery.
+  is removed and added again as a new one: at the end of the fault, of a later one of its kind, or in
+  the recovery.
 - Only voters lose durable data, and nobody while another one is condemned: one loss at a time, but
   for the variant that takes a majority at once.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from harness.errors import HostError
@@ -49,6 +50,8 @@ class Damage:
     operator: Operator
     roster: Roster
     clock: Callable[[], float] = time.monotonic
+    # Nodes that were to be replaced, and do not vote yet.
+    _outside: set[str] = field(default_factory=set)
 
     @property
     def _model(self) -> FaultModel:
@@ -66,29 +69,37 @@ class Damage:
         }
 
     def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Make sure that the node runs, or have a new one take its place."""
+        """Make sure that the node runs, or have a new one take its place.
+
+        Whoever an earlier fault left outside is tried again: without it fewer and fewer would vote.
+        """
+        del fault
         reports: dict[str, Report] = {}
         for node in targets:
-            if not self.roster.is_condemned(node):
-                reports.update(self.crew.on([node], self._start))
-                continue
-            refused = self._has_refused(node)
-            deadline = self.operator.deadline(_REPLACE_S)
-            if self.operator.late(deadline):
-                later = "is replaced in the recovery"
-                reports[node] = Report(
-                    Certainty.INDETERMINATE, later, contained=refused, lasting=True
+            if self.roster.is_condemned(node):
+                refused = self._has_refused(node)
+                reports[node] = self._replace(
+                    node, self.operator.deadline(_REPLACE_S), refused=refused
                 )
-                continue
-            done = self.roster.replace(node, deadline)
-            # That it votes is no evidence that it was struck: that was seen at the start, or not.
-            reports[node] = Report(
-                Certainty.INDETERMINATE,
-                done.detail,
-                contained=refused,
-                lasting=self.roster.is_condemned(node),
-            )
+            else:
+                reports.update(self.crew.on([node], self._start))
+        deadline = self.operator.deadline(_REPLACE_S)
+        for node in sorted(self._outside - {*targets}):
+            reports[node] = self._replace(node, deadline)
         return reports
+
+    def _replace(self, node: str, deadline: float, *, refused: bool = False) -> Report:
+        """Have a node replaced by a new one, if there is time. That it votes is no evidence that it
+        was struck: that was seen at the start, or not."""
+        self._outside.add(node)
+        detail = "is replaced in the recovery"
+        if not self.operator.late(deadline):
+            done = self.roster.replace(node, deadline)
+            detail = done.detail
+            if done.certainty is Certainty.INSTALLED:
+                self._outside.discard(node)
+        lasting = node in self._outside
+        return Report(Certainty.INDETERMINATE, detail, contained=refused, lasting=lasting)
 
     def _do(self, fault: Fault, node: str, agent: Agent) -> Report:
         with self.crew.cluster.hold(node):

@@ -83,6 +83,7 @@ class Roster:
     def condemn(self, node: str) -> None:
         """From now on a new node has to take its place."""
         self._condemned.add(node)
+        self._fresh.discard(node)
 
     def is_condemned(self, node: str) -> bool:
         """Say whether a new node still has to take its place."""
@@ -135,7 +136,9 @@ class Roster:
         before = operator.look()
         if before is None:
             return Report(Certainty.SKIPPED, "no node said who the members are")
-        if node not in before.voters:
+        # A condemned one may have been struck on its way from voter to learner: it has to go as well.
+        removable = before.includes(node) if node in self._condemned else node in before.voters
+        if not removable:
             return Report(Certainty.SKIPPED, f"{node} is no voter ({before.detail})")
         self._fresh.discard(node)  # it votes, though nobody may have waited for it any more
         for other in [other for other, index in self._doubts.items() if index < before.index]:

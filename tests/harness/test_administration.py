@@ -136,7 +136,9 @@ class FakeSystem:
 
     def remove_member(self, via: str, node: str, timeout_s: float) -> Reply:
         def remove() -> None:
-            self._become(voters=tuple(one for one in self.now.voters if one != node))
+            voters = tuple(one for one in self.now.voters if one != node)
+            learners = tuple(one for one in self.now.learners if one != node)
+            self._become(voters=voters, learners=learners)
 
         return self._obey(f"remove {node}", via, remove)
 
@@ -384,6 +386,25 @@ def test_a_condemned_node_is_removed_before_it_is_made_anew(stage: Stage) -> Non
     assert not stage.roster.is_condemned("n3")
     stage.roster.replace("n3", stage.soon())
     assert stage.hosts.done == ["anew n3"]
+
+
+def test_a_condemned_learner_has_to_go_as_well(stage: Stage) -> None:
+    """It was a voter when it was struck, and its leader's configuration did not last."""
+    stage.roster.condemn("n3")
+    stage.system.now = members("n1", "n2", "n4", "n5", learners=("n3",), index=9)
+    assert stage.roster.replace("n3", stage.soon()).certainty is Certainty.INSTALLED
+    assert stage.system.asked == ["remove n3 via n1", "add n3 via n1"]
+    assert stage.hosts.done == ["anew n3"]
+
+
+def test_a_new_life_that_is_condemned_before_anybody_saw_it_vote_is_made_anew(stage: Stage) -> None:
+    stage.roster.take_out("n3", stage.soon())
+    stage.system.answer = lambda asked: REFUSED
+    stage.roster.bring_back("n3", stage.soon(0.3))
+    stage.system.answer = lambda asked: None
+    stage.roster.condemn("n3")
+    assert stage.roster.replace("n3", stage.soon()).certainty is Certainty.INSTALLED
+    assert stage.hosts.done == ["anew n3", "anew n3"]
 
 
 def test_a_condemned_node_that_cannot_be_removed_keeps_its_data(stage: Stage) -> None:

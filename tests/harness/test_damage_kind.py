@@ -64,6 +64,7 @@ class World:
     )
     now_s: float = 0.0
     over: bool = False
+    cannot_vote: set[str] = field(default_factory=set)
 
     def kind(self) -> Damage:
         return Damage(
@@ -129,6 +130,8 @@ class World:
 
     def replace(self, node: str, deadline: float) -> Report:
         self.log.append(f"replace {node}")
+        if node in self.cannot_vote:
+            return Report(Certainty.INDETERMINATE, f"{node} does not vote")
         return Report(Certainty.INSTALLED, f"{node} votes")
 
     def deadline(self, seconds: float) -> float:
@@ -162,6 +165,28 @@ def test_a_node_that_refuses_is_contained_and_replaced_at_the_end(world: World) 
     ended = kind.stop(fault("bit-flip", "n2"), ["n2"])["n2"]
     assert (world.log, ended.contained) == ([], True)
     assert "recovery" in ended.detail
+
+
+def test_whoever_is_left_outside_is_tried_again_at_the_end_of_every_later_fault(
+    world: World,
+) -> None:
+    world.ends_with, world.cannot_vote = 3, {"n2"}
+    kind = world.kind()
+    kind.start(fault("bit-flip", "n2"), ["n2"])
+    assert kind.stop(fault("bit-flip", "n2"), ["n2"])["n2"].lasting
+    world.condemned.clear()  # it was made anew, and is no voter yet
+    world.log.clear()
+    world.ends_with = None
+    ended = kind.stop(fault("torn-write", "n4"), ["n4"])
+    assert world.log == ["start n4", "replace n2"]
+    assert ended["n2"].lasting
+    assert not ended["n4"].lasting
+    world.cannot_vote.clear()
+    ended = kind.stop(fault("torn-write", "n4"), ["n4"])
+    assert (ended["n2"].detail, ended["n2"].lasting) == ("n2 votes", False)
+    world.log.clear()
+    kind.stop(fault("torn-write", "n4"), ["n4"])
+    assert world.log == ["start n4"], "it is back, and left in peace"
 
 
 @pytest.mark.parametrize("status", [None, 70])
