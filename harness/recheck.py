@@ -115,17 +115,20 @@ def _check_run(
             f"{run}: the workload {workload.name!r} brings its own checks, so "
             f"{', '.join(map(flag_of, refused))} has no meaning here; name a --model to use it"
         )
+    results: list[tuple[str, CheckResult]] = []
     try:
         history = read_jsonl(file)
         budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
-        results = [
-            (check.name, check.judge(history, budget.share(len(workload.checks) - number)))
-            for number, check in enumerate(workload.checks)
-        ]
-    except (HistoryError, OSError) as error:
-        raise UsageError(str(error)) from None
+        for number, check in enumerate(workload.checks):
+            share = budget.share(len(workload.checks) - number)
+            results.append((check.name, check.judge(history, share)))
     except Exception as error:
-        raise HarnessError(f"{run}: a check failed: {type(error).__name__}: {error}") from error
+        if merge(one.verdict for _, one in results) is not Verdict.INVALID:
+            if isinstance(error, (HistoryError, OSError)):
+                raise UsageError(str(error)) from None
+            raise HarnessError(f"{run}: a check failed: {type(error).__name__}: {error}") from error
+        # What was found stands, whatever becomes of the checks after it.
+        sys.stderr.write(f"splitbrain check: {run}: a later check failed: {error}\n")
     result = with_findings(run, _merged(results), [check.name for check in workload.checks])
     text = json.dumps(result.to_json(str(run))) if options.json else as_text(str(run), result)
     out.write(f"{text}\n")

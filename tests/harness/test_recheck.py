@@ -28,10 +28,16 @@ WORKLOAD = Workload(
 """
 
 
-def a_run(tmp_path: Path, *answers: int) -> Path:
+FAILS_LATER = MINE.replace(
+    'checks=(Finds("twice", twice),)',
+    'checks=(Finds("twice", twice), Finds("broken", lambda operations: 1 // 0))',
+)
+
+
+def a_run(tmp_path: Path, *answers: int, code: str = MINE) -> Path:
     """A run of a workload whose own file is gone since."""
     mine = tmp_path / "mine.py"
-    mine.write_text(MINE)
+    mine.write_text(code)
     run = store.create(Spec(workload=str(mine), store=str(tmp_path / "store"), seed=1))
     mine.unlink()
     lines = []
@@ -65,6 +71,19 @@ def test_what_a_workload_of_ones_own_finds_is_found_again(
     assert code == 1
     assert "7 was given twice" in out
     assert "order of the operations" not in out
+
+
+def test_what_was_found_stands_whatever_becomes_of_later_checks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert FAILS_LATER != MINE
+    code, out, err = check(capsys, str(a_run(tmp_path, 7, 8, 7, code=FAILS_LATER)))
+    assert code == 1
+    assert "7 was given twice" in out
+    assert "a later check failed" in err
+    code, _, err = check(capsys, str(a_run(tmp_path, 7, 8, code=FAILS_LATER)))
+    assert code == 4
+    assert "ZeroDivisionError" in err
 
 
 def test_what_is_wrong_after_a_fault_beyond_the_model_is_unknown_here_too(
