@@ -378,9 +378,30 @@ def test_json_is_one_object_a_run_and_nothing_else(
     del runs
     command = ["sweep", str(file), "--store", str(file.parent / "store"), "--json"]
     assert main([*command, "--budget-s", "0.5"]) == 3
-    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    records = [json.loads(line) for line in captured.out.splitlines()]
     assert [record["number"] for record in records] == list(range(1, RUNS + 1))
     assert {record["outcome"] for record in records} == {"not-run"}
+    assert captured.err.count("\n") == 1
+    assert "8 of 8 not run; the first: it may take 50 s" in captured.err
+
+
+def test_what_was_not_run_is_one_line_that_counts_it(
+    file: Path, runs: FakeRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del runs
+    file.write_text("[matrix]\ntime_limit = [60, 600, 20, 700]\n")
+    store = file.parent / "store"
+    assert main(["sweep", str(file), "--store", str(store), "--budget-s", "100"]) == 3
+    captured = capsys.readouterr()
+    assert [line.split()[2] for line in captured.err.splitlines()] == ["begins:", "PASS"] * 2
+    assert [line for line in captured.out.splitlines() if " not run; " in line] == [
+        "2 of 4 not run; the first: it may take 620 s, and less than that was left of the budget of "
+        "100 s; go on with --resume"
+    ]
+    latest = store / "sweeps" / "nightly" / "latest" / "sweep.json"
+    left = [run for run in json.loads(latest.read_text())["runs"] if run["path"] is None]
+    assert [run["time_limit"] for run in left] == [600, 700]
 
 
 def test_quiet_is_the_last_line_alone(
