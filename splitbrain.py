@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from checker.verdict import CheckResult, Verdict
     from checker.verify import CertificateError, Verified, verify
     from harness.client import Client, Completion
+    from harness.hosts.endpoint import endpoint
     from harness.outcome import Outcome
     from harness.run import Result, run
     from harness.spec import Spec
@@ -45,6 +46,7 @@ _HOME = {
     "Status": ("harness.systems.system", "Status"),
     "Client": ("harness.client", "Client"),
     "Completion": ("harness.client", "Completion"),
+    "endpoint": ("harness.hosts.endpoint", "endpoint"),
     "Workload": ("workloads.workload", "Workload"),
     "Setting": ("workloads.workload", "Setting"),
     "Probe": ("workloads.workload", "Probe"),
@@ -84,6 +86,7 @@ __all__ = [  # noqa: RUF022  (in the order a reader meets them)
     "Status",
     "Client",
     "Completion",
+    "endpoint",  # an address and a port as URLs want them, also of IPv6
     "Workload",  # what clients do and what must hold: for workloads of your own
     "Setting",
     "Probe",

@@ -125,8 +125,9 @@ class Story:
                 kept = always and when == "during" and span[1] - span[0] >= _SETTLE_NS
                 if count == 0 and (kept or self._was_possible(span)):
                     told.append(
-                        f"nothing was acknowledged {when} the fault {strike.what}, "
-                        "although a majority of the nodes was untouched"
+                        f"nothing was acknowledged {when} the fault {strike.what}, from "
+                        f"{span[0] / _NS_PER_S:.1f} to {span[1] / _NS_PER_S:.1f} s, although a "
+                        "majority of the nodes was untouched: one operation is needed there"
                     )
         return told
 

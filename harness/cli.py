@@ -236,7 +236,7 @@ def _add_sweep(commands: Any) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     from harness import sweep_text
-    from harness.sweep import Record, Watch, sweep
+    from harness.sweep import NOT_RUN, Record, Watch, sweep
     from harness.sweep_plan import Planned, budget_of
 
     def begins(planned: Planned, total: int) -> None:
@@ -246,7 +246,7 @@ def _sweep(options: argparse.Namespace) -> int:
     def ended(record: Record, total: int) -> None:
         if options.json:
             _say(json.dumps(record))
-        if not options.quiet:
+        if not options.quiet and record["outcome"] != NOT_RUN:
             _complain(sweep_text.ended(record, total))
 
     swept = sweep(
@@ -262,6 +262,8 @@ def _sweep(options: argparse.Namespace) -> int:
         _say(sweep_text.total(swept.document))
     elif not options.json:
         _say(sweep_text.table(swept.document, str(swept.folder / "summary.md")))
+    elif left := sweep_text.not_run(swept.document):
+        _complain(left)
     _summarize(swept.folder)
     return swept.exit_code
 

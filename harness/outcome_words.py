@@ -44,16 +44,23 @@ OUTCOMES: Final[Mapping[str, Told]] = {
     Outcome.INCONCLUSIVE: Told(
         EXIT_CODES[Outcome.INCONCLUSIVE],
         "the checker's budget was spent before it could decide, or there was nothing to check; or "
-        "something is wrong, but after a fault that the system never promised to survive",
+        "the nodes did not recover in time, but the harness or its machine stood still meanwhile; "
+        "or something is wrong, but after a fault that the system never promised to survive",
         "check again from the folder, with more: `splitbrain check RUN --budget-s 600 "
-        "--memory-mb 8192`; or test with more keys, or a lower rate; or without the fault that the "
-        "first reason names",
+        "--memory-mb 8192`; or test with more keys, or a lower rate. After a stall run it again on "
+        "a machine with less to do, or with a longer --recovery-timeout. Else test without the "
+        "fault that the first reason names",
     ),
     Outcome.VACUOUS: Told(
         EXIT_CODES[Outcome.VACUOUS],
-        "nothing was found, but the run did not do what it was meant to do",
-        "the reasons name what was missing: a longer --time-limit, a shorter --nemesis-interval, or "
-        "what `splitbrain doctor` says the hosts lack",
+        "nothing was found, but the run did not do what it was meant to do: too little was "
+        "acknowledged, or nothing around a fault although a majority of the nodes was untouched, or "
+        "a fault was not seen to work",
+        "the reasons name what was missing. Too few operations or faults: a longer --time-limit, a "
+        "shorter --nemesis-interval. A fault that did not happen: what `splitbrain doctor` says the "
+        "hosts lack. Silence around a fault: see in report.html, at the time that the reason names, "
+        "what clients were told; where it was only slow, a longer --operation-timeout or "
+        "--nemesis-interval",
     ),
     Outcome.HARNESS_FAILURE: Told(
         EXIT_CODES[Outcome.HARNESS_FAILURE],

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final
 
 _SLEEP_S: Final = 0.05
@@ -46,12 +45,17 @@ class Stalls:
 def excuse(stalls: Stalls, window_s: float) -> str | None:
     """Say why nobody is to blame for a deadline missed within a span, or return `None`."""
     if stalls.suspended_s > _LONGEST_S:
-        return f"the machine was suspended for {stalls.suspended_s:.1f} s meanwhile"
+        return (
+            f"the machine was suspended for {stalls.suspended_s:.1f} s meanwhile; run it again "
+            "on one that stays awake"
+        )
     stood_still_s = stalls.total_s + stalls.suspended_s
     if stalls.longest_s > _LONGEST_S or stood_still_s > _SHARE_MAX * window_s:
         return (
             f"the harness or its machine stood still for {stood_still_s:.1f} of these "
-            f"{window_s:.1f} s, for {stalls.longest_s:.1f} s at a time"
+            f"{window_s:.1f} s, for {stalls.longest_s:.1f} s at a time (a fifth, or "
+            f"{_LONGEST_S:g} s at a time, is too much to blame anybody); run it again on a machine "
+            "with less to do, or with a longer --recovery-timeout"
         )
     return None
 
@@ -80,12 +84,7 @@ class StallMeter:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join(_JOIN_S)
         self.stalls = Stalls(

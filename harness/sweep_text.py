@@ -1,4 +1,4 @@
-"""What a sweep prints: a line as a run ends, a table at its end.
+"""What a sweep prints: a line as a run ends, one for all that were not begun, a table at its end.
 
 Rules of this file: pure; the worst comes last in the table, where the eye is; the last line says
 it all.
@@ -28,6 +28,14 @@ def total(document: Mapping[str, Any]) -> str:
     return f"sweep {document['name']}: {len(document['runs'])} runs planned: {told}"
 
 
+def not_run(document: Mapping[str, Any]) -> str:
+    """Return the one line that counts the runs that were not begun; an empty text for none."""
+    left = [one for one in document["runs"] if one["outcome"] == "not-run"]
+    if not left:
+        return ""
+    return f"{len(left)} of {len(document['runs'])} not run; the first: {left[0]['reasons'][0]}"
+
+
 def table(document: Mapping[str, Any], folder: str) -> str:
     """Return the end of a sweep as text."""
     records = sorted(document["runs"], key=lambda one: -SEVERITY.index(one["exit_code"]))
@@ -49,9 +57,8 @@ def table(document: Mapping[str, Any], folder: str) -> str:
         lines += ["", f"{one['outcome'].upper()}  {one['title']}"]
         lines += [f"  {reason}" for reason in one["reasons"]]
         lines.append(f"  run again    {one['repeat']}")
-    left = [one for one in records if one["outcome"] == "not-run"]
-    if left:
-        lines += ["", f"{len(left)} not run; the first: {left[0]['reasons'][0]}"]
+    if left := not_run(document):
+        lines += ["", left]
     return "\n".join([*lines, "", f"summary      {folder}", total(document)])
 
 

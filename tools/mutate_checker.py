@@ -99,6 +99,63 @@ HARMLESS: dict[tuple[str, ...], str] = {
         "same: where nothing was found nobody looks at the calls",
     ("kernels/refute.py", "_crossing", "if (last_start[head] > 0):"):
         "same: no return is before event 0, so nothing is inside a zone that ends there",
+    ("kernels/texts.py", "", "_BASE = 11400714819323198486"):
+        "hash: any is right, some are slower",
+    ("kernels/texts.py", "_hashes_of_beginnings",
+     "h = h * uint64(_BASE) + uint64(characters[offset + i]) + uint64(2)"):
+        "hash: any is right, some are slower",
+    ("kernels/texts.py", "_find",
+     "mix(hashed, uint64(key * 3 + is_state) * uint64(0x632BE59BD9B4E019) + uint64(length))"):
+        "hash: any is right, some are slower",
+    ("kernels/texts.py", "_find",
+     "mix(hashed, uint64(key * 2 + is_state) * uint64(7146057691288625178) + uint64(length))"):
+        "hash: any is right, some are slower",
+    ("kernels/texts.py", "_find", "slot = (slot + 2) & last"):
+        "hash: every other slot is looked at, and half of them are as many as the room",
+    ("kernels/texts.py", "", "FOUND, UNUSUAL, NO_ROOM, TOO_LONG = 0, 2, 2, 3"):
+        "same: what is unusual is so with more room too, and then it is left to the model",
+    ("kernels/texts.py", "", "FOUND, UNUSUAL, NO_ROOM, TOO_LONG = 0, 1, 3, 3"):
+        "same: what is too long is so with more room too, and then it is left to the model",
+    ("kernels/texts.py", "", "FOUND, UNUSUAL, NO_ROOM, TOO_LONG = 0, 1, 2, 4"):
+        "same: it is only asked whether it is another code",
+    ("kernels/texts.py", "_hashes_of_beginnings", "powers = np.empty(longest + 2, np.uint64)"):
+        "size: room that need not be so small",
+    ("kernels/texts.py", "_hashes_of_beginnings", "longest, offset = 1, 0"):
+        "size: room that need not be so small",
+    ("kernels/texts.py", "string_states", "while (size <= 2 * room):"):
+        "size: room that need not be so small",
+    ("kernels/texts.py", "string_states", "while size < 3 * room:"):
+        "size: room that need not be so small",
+    ("kernels/texts.py", "string_states", "pieces = np.empty((room, 6), np.int64)"):
+        "size: room that need not be so small",
+    ("kernels/texts.py", "string_states", "known, states, classes, kept, made = 1, 0, 0, 0, 0"):
+        "size: the first place is not used",
+    ("kernels/texts.py", "string_states", "known += 2"):
+        "size: every other place is not used, and where that is too little more is given",
+    ("kernels/texts.py", "string_states", "slots = np.full(size, -2, np.int64)"):
+        "same: it is only asked whether it is negative",
+    ("kernels/texts.py", "string_states", "shortest = np.full(keys, -2, np.int64)"):
+        "same: it is only asked whether it is negative",
+    ("kernels/texts.py", "string_states", "latest_read = np.full(keys, -2, np.int64)"):
+        "same: it is only asked whether it is negative",
+    ("kernels/texts.py", "_find", "return np.int64(-2), slot"):
+        "same: it is only asked whether it is negative",
+    ("kernels/texts.py", "_list_length", "before, node = -2, shortest[key]"):
+        "same: it is only asked whether it is negative",
+    ("kernels/texts.py", "string_states", "seen[from_] = 2"):
+        "same: it is only asked whether it is 0",
+    ("kernels/texts.py", "_push_reads", "seen[state] = 2"):
+        "same: it is only asked whether it is 0",
+    ("kernels/texts.py", "string_states", "if (keys > room):"):
+        "same: the owner gives room for more than the keys and a string a row",
+    ("kernels/texts.py", "string_states", "if (known > room):"):
+        "same: the owner gives room for more than the keys and a string a row",
+    ("kernels/texts.py", "string_states", "for row in range(total if code == FOUND else 1):"):
+        "same: the owner gives room for more than the keys and a string a row",
+    ("kernels/texts.py", "string_states", "for k in range(keys if code == FOUND else 1):"):
+        "same: nothing sets the code back, so what is found then is not looked at",
+    ("kernels/texts.py", "string_states", "if (shortest[k] >= 0 or latest_read[k] >= 0):"):
+        "same: of a key without appends, or without reads, nothing is found there",
     ("verify.py", "_exhaust", "bit = unused.pop() if unused else 2 << len(is_open)"):
         "same: the bits of calls are distinct, whichever they are",
 }  # fmt: skip

@@ -6,6 +6,7 @@ PUT /key keeps the value and hands it to the others; GET /key answers what is ke
 """
 
 import http.server
+import socket
 import sys
 import threading
 import urllib.request
@@ -47,5 +48,10 @@ class Store(http.server.BaseHTTPRequestHandler):
         pass
 
 
-http.server.ThreadingHTTPServer.request_queue_size = 128
-http.server.ThreadingHTTPServer(("", int(sys.argv[1])), Store).serve_forever()
+class Server(http.server.ThreadingHTTPServer):
+    # Heard over IPv4 as well, where there is IPv6.
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    request_queue_size = 128
+
+
+Server(("", int(sys.argv[1])), Store).serve_forever()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import requests
 
-from splitbrain import Completion, EventType, SystemKind
+from splitbrain import Completion, EventType, SystemKind, endpoint
 
 PORT = 8000
 STORE = Path(__file__).with_name("naive_store.py")
@@ -46,7 +46,7 @@ class Naive:
 
     def __init__(self, spec, addresses, scratch):
         self.timeout_s = spec.operation_timeout
-        self.urls = {node: f"http://{address}:{PORT}" for node, address in addresses.items()}
+        self.urls = {node: f"http://{endpoint(at, PORT)}" for node, at in addresses.items()}
 
     def files(self):
         return {"naive_store.py": STORE}

@@ -3,8 +3,8 @@
 Rules of this file:
 - An agent takes its group away itself. Only one that was killed together with its watchdog, and
   whose host went before another could look, leaves one.
-- A group is known by its name, which ends in an address that only this lab has. It is removed only
-  when it is empty: the kernel sees to that.
+- A group is known by its name, which has an address that only this lab has, of either IP version.
+  It is removed only when it is empty: the kernel sees to that.
 """
 
 from __future__ import annotations
@@ -20,9 +20,19 @@ _MOUNT = Path("/sys/fs/cgroup")
 
 def remove(instance: int, *, mount: Path = _MOUNT) -> None:
     """Remove what the hosts of a lab left. Their processes are gone. Nothing there is no error."""
-    network = lab_network.subnet(instance).partition("/")[0].rpartition(".")[0]
-    for folder, names, _ in os.walk(mount, topdown=False):
-        for name in names:
-            if name.startswith(f"splitbrain-{network}."):
-                with contextlib.suppress(OSError):  # somebody is in it, or it has gone by itself
-                    Path(folder, name).rmdir()
+    for group in of(instance, mount=mount):
+        with contextlib.suppress(OSError):  # somebody is in it, or it has gone by itself
+            group.rmdir()
+
+
+def of(instance: int, *, mount: Path = _MOUNT) -> list[Path]:
+    """Return the groups that hosts of a lab have, or left."""
+    network = lab_network.subnet(instance).partition("/")[0].removesuffix("0")
+    network6 = lab_network.subnet6(instance).partition("/")[0].replace(":", "-")
+    mine = f"splitbrain-{network}", f"splitbrain-{network6}"
+    return [
+        Path(folder, name)
+        for folder, names, _ in os.walk(mount)
+        for name in names
+        if name.startswith(mine)
+    ]

@@ -182,6 +182,18 @@ def test_the_kernel_for_strings_says_what_its_plain_twin_says(
     same_calls(string_calls(columns, model, meaning), plain_string_calls(columns, model, meaning))
 
 
+@pytest.mark.parametrize("nil_read", list(NilRead))
+def test_who_reads_nothing_reads_the_empty_string_or_says_nothing(nil_read: NilRead) -> None:
+    columns = columns_of(
+        history('0 append "a"', "0 info", "1 get", "1 ok null", "2 get", '2 ok ""')
+    )
+    calls = string_calls(columns, KEY_VALUE, Meaning(nil_read=nil_read))
+    same_calls(calls, plain_string_calls(columns, KEY_VALUE, Meaning(nil_read=nil_read)))
+    assert calls is not None
+    reads = calls.needs[calls.kind == READ].tolist()
+    assert reads == [0] * (1 if nil_read is NilRead.UNKNOWN else 2), "what the key was at first"
+
+
 @pytest.mark.parametrize("characters_max", [10, 100, 10_000])
 def test_the_kernel_and_its_twin_know_the_same_limits(
     monkeypatch: pytest.MonkeyPatch, characters_max: int
@@ -199,15 +211,33 @@ def test_the_kernel_and_its_twin_know_the_same_limits(
     assert (calls is None) == (characters_max < 10_000)
 
 
-def test_a_kernel_without_room_is_given_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One string is made of more strings than there are operations."""
-    columns = columns_of(history('0 append "a"', "0 info", "1 get", f'1 ok "{"a" * 2_000}"'))
+@pytest.mark.parametrize("longest_append", [1, 5])
+def test_a_kernel_without_room_is_given_more(
+    monkeypatch: pytest.MonkeyPatch, longest_append: int
+) -> None:
+    """One string is made of more strings than there are operations, in more ways than strings."""
+    lines = [f'{n} append "{"a" * n}"' for n in range(1, longest_append + 1)]
+    columns = columns_of(history(*lines, "9 get", f'9 ok "{"a" * 2_000}"'))
     calls = string_calls(columns, KEY_VALUE, Meaning())
     assert calls is not None
-    assert len(calls.edges) == 2_000
+    assert len(calls.edges) == sum(2_001 - n for n in range(1, longest_append + 1))
     same_calls(calls, plain_string_calls(columns, KEY_VALUE, Meaning()))
     monkeypatch.setattr("checker.strings._ROOM_MAX", 100)
     assert string_calls(columns, KEY_VALUE, Meaning()) is None
+
+
+@pytest.mark.parametrize(("other_key", "characters"), [((), 6), (("3 get@b", '3 ok "bbb"'), 9)])
+def test_the_kernel_and_its_twin_end_at_the_same_character(
+    monkeypatch: pytest.MonkeyPatch, other_key: tuple[str, ...], characters: int
+) -> None:
+    """ "aaaa" is made of "aaa", "aa" and "a", which are 6; of the other key are "bb" and "b"."""
+    lines = ['0 append@a "a"', '1 append@b "b"', "2 get@a", '2 ok "aaaa"', *other_key]
+    columns = columns_of(history(*lines))
+    for characters_max in (characters - 1, characters):
+        monkeypatch.setattr("checker.strings._CHARACTERS_MAX", characters_max)
+        calls = string_calls(columns, KEY_VALUE, Meaning())
+        same_calls(calls, plain_string_calls(columns, KEY_VALUE, Meaning()))
+        assert (calls is None) == (characters_max < characters)
 
 
 def same_calls(one: FlatCalls | None, other: FlatCalls | None) -> None:

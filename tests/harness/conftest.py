@@ -1,17 +1,28 @@
-"""A lab for the tests that need real hosts: made once, never the user's own, always taken down."""
+"""Labs for the tests that need real hosts: never the user's own, always taken down.
+
+One is shared by all tests that only use it, one is for tests that make and unmake labs, and one
+number is for whole runs, which do that themselves.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.errors import HarnessError
-from harness.hosts import lab
+from harness.hosts import lab, lab_groups
 from harness.hosts.lab import Lab
+from harness.nemesis.plan import Plan
 from harness.remote.ssh import Remote
+from harness.run import Result, run
+from harness.spec import Spec
 
 # Far from 0, which is what people get who do not choose.
 FIRST_INSTANCE, LAST_INSTANCE = 200, 250
+# Below those, for whole runs: a run claims its lab itself, so nobody can hold it for a run.
+FIRST_FOR_RUNS = 50
 NODES = 3
 
 
@@ -59,3 +70,22 @@ def remote(test_lab: Lab) -> Iterator[Remote]:
     """A connection to the first host."""
     with Remote.connect(test_lab.hosts[0]) as connected:
         yield connected
+
+
+@pytest.fixture
+def own_lab() -> Iterator[int]:
+    """The number of a lab for whole runs, not every process the same; they leave nothing of it."""
+    instance = FIRST_FOR_RUNS + os.getpid() % (FIRST_INSTANCE - FIRST_FOR_RUNS)
+    yield instance
+    assert lab.status(instance).state == "down", "the run left its lab behind"
+    assert lab_groups.of(instance) == [], "the run left control groups behind"
+
+
+@pytest.fixture
+def lab_run(own_lab: int, tmp_path: Path) -> Callable[..., Result]:
+    """What makes a run there: it is given the fields of a spec, and a plan if it must be this one."""
+
+    def made(*, plan: Plan | None = None, **fields: Any) -> Result:
+        return run(Spec(lab=own_lab, store=str(tmp_path), **fields), plan=plan)
+
+    return made

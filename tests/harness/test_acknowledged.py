@@ -84,13 +84,18 @@ def test_a_run_in_which_clients_get_through_at_all_times_is_not_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("silent", "when"), [((0, 10), "before"), ((10, 20), "during"), ((20, 60), "after")]
+    ("silent", "when", "from_s", "to_s"),
+    [
+        ((0, 10), "before", "0.0", "10.0"),
+        ((10, 20), "during", "10.1", "19.9"),
+        ((20, 60), "after", "20.0", "60.0"),
+    ],
 )
 def test_silence_around_a_fault_that_left_a_majority_is_told(
-    silent: tuple[float, float], when: str
+    silent: tuple[float, float], when: str, from_s: str, to_s: str
 ) -> None:
     [told] = missing(steady(silent), strike(7, 10, 20, "n1", "n2"))
-    assert f"{when} the fault kill:kill-one (#7)" in told
+    assert f"{when} the fault kill:kill-one (#7), from {from_s} to {to_s} s, although" in told
 
 
 def test_nothing_is_demanded_while_a_majority_is_struck() -> None:

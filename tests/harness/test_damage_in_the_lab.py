@@ -1,30 +1,18 @@
 """Whole runs with damaged data: within what Raft survives they pass, beyond it nobody is accused."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from harness.hosts import lab
 from harness.nemesis.plan import VARIANTS, Fault, Plan
 from harness.outcome import Outcome
-from harness.run import Result, run
-from harness.spec import Spec
+from harness.run import Result
 
-# Apart from those of the other tests: above theirs, and not every process the same.
-LAB = 150 + os.getpid() % 50
 NODES = ("n1", "n2", "n3", "n4", "n5")
 SECOND = 1_000_000_000
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
-
-
-@pytest.fixture(autouse=True)
-def no_lab_left_behind() -> Iterator[None]:
-    yield
-    assert lab.status(LAB).state == "down", "the run left its lab behind"
 
 
 def faults(result: Result) -> list[dict[str, Any]]:
@@ -32,18 +20,17 @@ def faults(result: Result) -> list[dict[str, Any]]:
     return found
 
 
-def test_damage_that_shows_is_survived_and_the_node_replaced(tmp_path: Path) -> None:
-    spec = Spec(
+def test_damage_that_shows_is_survived_and_the_node_replaced(
+    lab_run: Callable[..., Result],
+) -> None:
+    result = lab_run(
         nemesis=("damage",),
         nodes=5,
         time_limit=30,
         nemesis_interval=8,
         rate=100,
         seed=1,
-        lab=LAB,
-        store=str(tmp_path),
     )
-    result = run(spec)
     assert result.outcome is Outcome.PASS, result.reasons
     assert result.document["beyond_model"] == []
     assert {fault["name"] for fault in faults(result)} == set(VARIANTS["damage"])
@@ -70,17 +57,10 @@ def strike(number: int, kind: str, name: str, seconds: tuple[int, int], *targets
     )
 
 
-def test_a_majority_that_forgets_breaks_the_history_and_it_is_no_violation(tmp_path: Path) -> None:
+def test_a_majority_that_forgets_breaks_the_history_and_it_is_no_violation(
+    lab_run: Callable[..., Result],
+) -> None:
     """Two nodes look away while the other three acknowledge, and then these forget."""
-    spec = Spec(
-        nemesis=("pause", "amnesia"),
-        nodes=5,
-        time_limit=14,
-        recovery_timeout=4,
-        seed=1,
-        lab=LAB,
-        store=str(tmp_path),
-    )
     plan = Plan(
         seed=1,
         faults=(
@@ -88,7 +68,14 @@ def test_a_majority_that_forgets_breaks_the_history_and_it_is_no_violation(tmp_p
             strike(1, "amnesia", "cut-majority", (6, 9), "n1", "n2", "n3"),
         ),
     )
-    result = run(spec, plan=plan)
+    result = lab_run(
+        plan=plan,
+        nemesis=("pause", "amnesia"),
+        nodes=5,
+        time_limit=14,
+        recovery_timeout=4,
+        seed=1,
+    )
     verdicts = {check["name"]: check["verdict"] for check in result.document["checks"]}
     assert verdicts["linearizable"] == "invalid"
     assert result.outcome is Outcome.INCONCLUSIVE, result.reasons

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
@@ -20,12 +20,9 @@ from harness.hosts import lab, lab_network
 from harness.nemesis.plan import VARIANTS, make_plan
 from harness.outcome import Outcome
 from harness.remote.agent.throttle import why_writes_cannot_be_slowed
-from harness.run import run
-from harness.spec import Spec
+from harness.run import Result
 
 ROOT = Path(__file__).resolve().parents[2]
-# Far from 0, which is what people get who do not choose, and not every process the same.
-LAB = 100 + os.getpid() % 50
 
 pytestmark = [
     pytest.mark.lab,
@@ -33,22 +30,15 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def no_lab_left_behind() -> Iterator[None]:
-    yield
-    assert lab.status(LAB).state == "down", "the run left its lab behind"
-
-
-def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(tmp_path: Path) -> None:
-    spec = Spec(
+def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(
+    lab_run: Callable[..., Result],
+) -> None:
+    result = lab_run(
         nemesis=("partition", "kill", "pause", "clock"),
         time_limit=19,
         nemesis_interval=3,
         seed=20,
-        lab=LAB,
-        store=str(tmp_path),
     )
-    result = run(spec)
     assert result.outcome is Outcome.PASS, result.reasons
     document = json.loads((result.path / "outcome.json").read_text())
     assert document["exit_code"] == 0
@@ -58,7 +48,7 @@ def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(tmp_path:
         for fault in document["faults"]
         if fault["evidence"] == "installed"
     }
-    assert {kind for kind, _ in installed} == set(spec.nemesis)
+    assert {kind for kind, _ in installed} == {"partition", "kill", "pause", "clock"}
     assert len([name for kind, name in installed if kind == "partition"]) == 5
     assert document["recovery"]["recovered"] is True
     history = read_jsonl(result.path / "history.jsonl")
@@ -73,10 +63,12 @@ def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(tmp_path:
     assert main(["check", str(result.path)]) == 0
 
 
-def test_a_run_over_ipv6_passes_and_its_partitions_are_seen(tmp_path: Path) -> None:
+def test_a_run_over_ipv6_passes_and_its_partitions_are_seen(
+    lab_run: Callable[..., Result], own_lab: int
+) -> None:
     if why := lab_network.why_no_ipv6():
         pytest.skip(why)
-    spec = Spec(
+    result = lab_run(
         ip=6,
         nemesis=("partition", "kill"),
         nodes=3,
@@ -84,35 +76,30 @@ def test_a_run_over_ipv6_passes_and_its_partitions_are_seen(tmp_path: Path) -> N
         nemesis_interval=3,
         rate=60,
         seed=3,
-        lab=LAB,
-        store=str(tmp_path),
     )
-    result = run(spec)
     assert result.outcome is Outcome.PASS, result.reasons
     cuts = [one for one in result.document["faults"] if one["kind"] == "partition"]
     assert {one["evidence"] for one in cuts} == {"installed"}
     # Nodes say where somebody who was killed cannot be reached.
     said = "".join(log.read_text() for log in result.path.glob("hosts/*/system.log"))
-    assert lab_network.subnet6(LAB).removesuffix("/64") in said
-    assert lab_network.subnet(LAB).removesuffix("0/24") not in said
+    assert lab_network.subnet6(own_lab).removesuffix("/64") in said
+    assert lab_network.subnet(own_lab).removesuffix("0/24") not in said
     assert "--ip 6" in result.document["repeat"]
 
 
 def test_members_go_and_come_back_as_new_nodes_leaders_move_and_snapshots_are_taken(
-    tmp_path: Path,
+    lab_run: Callable[..., Result],
 ) -> None:
-    spec = Spec(
-        nemesis=("member", "transfer", "snapshot"),
+    kinds = ("member", "transfer", "snapshot")
+    result = lab_run(
+        nemesis=kinds,
         time_limit=21,
         nemesis_interval=5,
         seed=3,
-        lab=LAB,
-        store=str(tmp_path),
     )
-    result = run(spec)
     assert result.outcome is Outcome.PASS, result.reasons
     installed = [fault for fault in result.document["faults"] if fault["evidence"] == "installed"]
-    assert {fault["kind"] for fault in installed} == set(spec.nemesis)
+    assert {fault["kind"] for fault in installed} == set(kinds)
     everyone = ["n1", "n2", "n3", "n4", "n5"]
     removed = {fault["targets"][0] for fault in installed if fault["kind"] == "member"}
     for node in everyone:
@@ -123,21 +110,20 @@ def test_members_go_and_come_back_as_new_nodes_leaders_move_and_snapshots_are_ta
         assert seen[-1] == (",".join(everyone), "", ""), node
     assert len(result.document["leader_changes"]) > 1
     page = (result.path / "report.html").read_text()
-    for kind in spec.nemesis:
+    for kind in kinds:
         assert f'"kind":"{kind}"' in page, "a band of the timeline"
 
 
-def test_power_losses_and_full_slow_and_failing_disks_are_seen_and_survived(tmp_path: Path) -> None:
-    spec = Spec(
+def test_power_losses_and_full_slow_and_failing_disks_are_seen_and_survived(
+    lab_run: Callable[..., Result],
+) -> None:
+    result = lab_run(
         nemesis=("partition", "disk"),
         nodes=3,
         time_limit=24,
         nemesis_interval=3,
         seed=1,
-        lab=LAB,
-        store=str(tmp_path),
     )
-    result = run(spec)
     assert result.outcome is Outcome.PASS, result.reasons
     evidence: dict[str, set[str]] = {}
     for fault in result.document["faults"]:
@@ -147,20 +133,18 @@ def test_power_losses_and_full_slow_and_failing_disks_are_seen_and_survived(tmp_
     assert slow == {"skipped"} if why_writes_cannot_be_slowed() else "installed" in slow
     assert set(evidence) == {name for name in VARIANTS["disk"] if name != "slow"}
     assert all("installed" in seen for seen in evidence.values()), evidence
-    assert list(Path("/sys/fs/cgroup/blkio").glob("splitbrain-*")) == []
 
 
-def test_little_cpu_time_memory_and_descriptors_are_seen_and_survived(tmp_path: Path) -> None:
-    spec = Spec(
+def test_little_cpu_time_memory_and_descriptors_are_seen_and_survived(
+    lab_run: Callable[..., Result],
+) -> None:
+    result = lab_run(
         nemesis=("kill", "resource"),
         nodes=3,
         time_limit=21,
         nemesis_interval=5,
         seed=2,
-        lab=LAB,
-        store=str(tmp_path),
     )
-    result = run(spec)
     assert result.outcome is Outcome.PASS, result.reasons
     evidence = {
         fault["name"]: fault["evidence"]
@@ -169,24 +153,20 @@ def test_little_cpu_time_memory_and_descriptors_are_seen_and_survived(tmp_path: 
     }
     assert evidence.pop("descriptors") == "installed"
     assert set(evidence.values()) <= {"installed", "skipped"}, evidence
-    assert list(Path("/sys/fs/cgroup").rglob(f"splitbrain-198.18.{LAB}.*")) == []
     (scan,) = [check for check in result.document["checks"] if check["name"] == "log-scan"]
     assert (scan["verdict"], scan["hits"]) == ("valid", [])
     assert scan["lines"] > 0
 
 
-def test_reads_that_skip_read_index_are_caught(tmp_path: Path) -> None:
+def test_reads_that_skip_read_index_are_caught(lab_run: Callable[..., Result]) -> None:
     """One seed in ten may miss it (docs/results.md): two in a row would be news."""
     for seed in (1, 2):
-        spec = Spec(
+        result = lab_run(
             nemesis=("partition", "kill", "pause", "clock"),
             time_limit=20,
             seed=seed,
-            lab=LAB,
-            store=str(tmp_path),
             mutant="reads-skip-read-index",
         )
-        result = run(spec)
         if result.outcome is Outcome.VIOLATION:
             break
     assert result.outcome is Outcome.VIOLATION, result.reasons
@@ -228,10 +208,10 @@ def seed_with_all_at_once(kinds: tuple[str, ...], *, within_s: float) -> int:
 
 
 def start_a_run(
-    tmp_path: Path, *kinds: str, options: tuple[str, ...] = (), time_limit_s: int = 60
+    own_lab: int, tmp_path: Path, *kinds: str, options: tuple[str, ...] = (), time_limit_s: int = 60
 ) -> Popen[bytes]:
     seed = seed_with_all_at_once(kinds, within_s=15) if kinds else 1
-    command = [sys.executable, "-m", "harness.cli", "test", "--lab", str(LAB)]
+    command = [sys.executable, "-m", "harness.cli", "test", "--lab", str(own_lab)]
     command += ["--time-limit", str(time_limit_s), "--store", str(tmp_path), "--seed", str(seed)]
     command += ["--nemesis", ",".join(kinds) or "none"]
     command += options
@@ -286,27 +266,27 @@ def _output(*command: str) -> str:
 
 
 def test_kill_9_of_the_harness_leaves_clean_hosts_and_a_history_that_can_be_checked(
-    tmp_path: Path,
+    own_lab: int, tmp_path: Path
 ) -> None:
-    process = start_a_run(tmp_path, "partition", "pause", "clock")
+    process = start_a_run(own_lab, tmp_path, "partition", "pause", "clock")
     try:
         wait_for_faults(tmp_path / "register" / "latest", {"partition", "pause", "clock"})
-        assert traces(LAB), "nothing to clean: the test would show nothing"
+        assert traces(own_lab), "nothing to clean: the test would show nothing"
         process.kill()
         process.wait(10)
         deadline = time.monotonic() + 20
-        while traces(LAB):
-            assert time.monotonic() < deadline, traces(LAB)
+        while traces(own_lab):
+            assert time.monotonic() < deadline, traces(own_lab)
             time.sleep(0.1)
     finally:
         process.kill()
         process.communicate()
-        lab.down(LAB)
+        lab.down(own_lab)
     assert main(["check", str(tmp_path / "register" / "latest")]) == 0
 
 
-def test_ctrl_c_heals_keeps_the_history_and_says_so(tmp_path: Path) -> None:
-    process = start_a_run(tmp_path, "partition", "kill", options=("--json",))
+def test_ctrl_c_heals_keeps_the_history_and_says_so(own_lab: int, tmp_path: Path) -> None:
+    process = start_a_run(own_lab, tmp_path, "partition", "kill", options=("--json",))
     try:
         wait_for_faults(tmp_path / "register" / "latest", {"partition"})
         process.send_signal(signal.SIGINT)
@@ -314,7 +294,7 @@ def test_ctrl_c_heals_keeps_the_history_and_says_so(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
-        lab.down(LAB)
+        lab.down(own_lab)
     assert process.returncode == 130
     document = json.loads(output)
     assert document["outcome"] == "interrupted"
@@ -322,9 +302,11 @@ def test_ctrl_c_heals_keeps_the_history_and_says_so(tmp_path: Path) -> None:
     assert (Path(document["path"]) / "report.html").is_file()
 
 
-def test_an_agent_that_is_killed_is_a_failure_of_ours_and_no_violation(tmp_path: Path) -> None:
+def test_an_agent_that_is_killed_is_a_failure_of_ours_and_no_violation(
+    own_lab: int, tmp_path: Path
+) -> None:
     """Its watchdog stops the system: the node is gone, and the system is not to blame."""
-    process = start_a_run(tmp_path, options=("--json",), time_limit_s=5)
+    process = start_a_run(own_lab, tmp_path, options=("--json",), time_limit_s=5)
     try:
         history = tmp_path / "register" / "latest" / "history.jsonl"
         deadline = time.monotonic() + 30
@@ -332,7 +314,7 @@ def test_an_agent_that_is_killed_is_a_failure_of_ours_and_no_violation(tmp_path:
             assert time.monotonic() < deadline, "the load never began"
             time.sleep(0.05)
         killed = 0
-        for pid in _output("ip", "netns", "pids", f"splitbrain-{LAB}-n2").split():
+        for pid in _output("ip", "netns", "pids", f"splitbrain-{own_lab}-n2").split():
             if b"agent.pyz" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(int(pid), signal.SIGKILL)
                 killed += 1
@@ -341,55 +323,53 @@ def test_an_agent_that_is_killed_is_a_failure_of_ours_and_no_violation(tmp_path:
     finally:
         process.kill()
         process.communicate()
-        lab.down(LAB)
+        lab.down(own_lab)
     document = json.loads(output)
     assert (document["outcome"], process.returncode) == ("harness-failure", 4)
     assert any("n2" in failure and "agent" in failure for failure in document["failures"])
     assert {check["verdict"] for check in document["checks"]} == {"valid"}
 
 
-def test_a_lab_of_another_size_is_left_alone(tmp_path: Path) -> None:
-    lab.up(nodes=2, instance=LAB)
+def test_a_lab_of_another_size_is_left_alone(
+    lab_run: Callable[..., Result], own_lab: int, tmp_path: Path
+) -> None:
+    lab.up(nodes=2, instance=own_lab)
     try:
-        with pytest.raises(UsageError, match=f"lab {LAB} is up with 2 hosts"):
-            run(Spec(nodes=3, concurrency=3, time_limit=1, lab=LAB, store=str(tmp_path)))
-        assert len(lab.status(LAB).hosts) == 2
+        with pytest.raises(UsageError, match=f"lab {own_lab} is up with 2 hosts"):
+            lab_run(nodes=3, concurrency=3, time_limit=1)
+        assert len(lab.status(own_lab).hosts) == 2
     finally:
-        lab.down(LAB)
+        lab.down(own_lab)
     assert not list(tmp_path.iterdir()), "nothing is made for a run that cannot be"
 
 
-def test_a_lab_that_was_up_stays_up(tmp_path: Path) -> None:
-    lab.up(nodes=3, instance=LAB)
+def test_a_lab_that_was_up_stays_up(lab_run: Callable[..., Result], own_lab: int) -> None:
+    lab.up(nodes=3, instance=own_lab)
     try:
-        spec = Spec(nodes=3, concurrency=3, time_limit=2, seed=1, lab=LAB, store=str(tmp_path))
-        assert run(spec).outcome is Outcome.PASS
-        assert lab.status(LAB).state == "up"
+        assert lab_run(nodes=3, concurrency=3, time_limit=2, seed=1).outcome is Outcome.PASS
+        assert lab.status(own_lab).state == "up"
     finally:
-        lab.down(LAB)
+        lab.down(own_lab)
 
 
-def test_a_run_without_faults_and_with_one_node_passes(tmp_path: Path) -> None:
-    spec = Spec(nodes=1, concurrency=2, time_limit=2, seed=1, lab=LAB, store=str(tmp_path))
-    result = run(spec)
+def test_a_run_without_faults_and_with_one_node_passes(lab_run: Callable[..., Result]) -> None:
+    result = lab_run(nodes=1, concurrency=2, time_limit=2, seed=1)
     assert result.outcome is Outcome.PASS, result.reasons
 
 
 @pytest.mark.lab
-def test_a_store_of_ones_own_is_deployed_and_its_flaw_is_found(tmp_path: Path) -> None:
+def test_a_store_of_ones_own_is_deployed_and_its_flaw_is_found(
+    lab_run: Callable[..., Result],
+) -> None:
     """The example of docs/own-system.md: a register that hands on its values when it can."""
     example = Path(__file__).resolve().parents[2] / "docs" / "examples" / "naive_system.py"
-    result = run(
-        Spec(
-            system=str(example),
-            workload="register",
-            nemesis=("partition",),
-            nodes=3,
-            time_limit=12,
-            seed=1,
-            lab=LAB,
-            store=str(tmp_path),
-        )
+    result = lab_run(
+        system=str(example),
+        workload="register",
+        nemesis=("partition",),
+        nodes=3,
+        time_limit=12,
+        seed=1,
     )
     assert result.outcome is Outcome.VIOLATION
     assert any("linearizable" in reason for reason in result.reasons)

@@ -1,22 +1,15 @@
 """Whole runs of etcd in the lab: it passes under faults, and stale reads are caught."""
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from harness.cli import main
-from harness.hosts import lab
 from harness.nemesis.plan import make_plan
 from harness.outcome import Outcome
-from harness.run import run
-from harness.spec import Spec
-
-# Apart from those of the other tests: below them, and not every process the same.
-LAB = 50 + os.getpid() % 50
+from harness.run import Result
 
 pytestmark = [
     pytest.mark.lab,
@@ -25,14 +18,6 @@ pytestmark = [
         shutil.which("etcd") is None, reason="etcd is not installed: apt-get install etcd-server"
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_lab_left_behind() -> Iterator[None]:
-    yield
-    assert lab.status(LAB).state == "down", "the run left its lab behind"
-
-
 KINDS = ("partition", "kill", "pause")
 
 
@@ -56,22 +41,19 @@ def seed_with_a_leader_killed_alone(*, time_limit_s: int, interval_s: int) -> in
     raise AssertionError("no seed has that")
 
 
-def test_etcd_passes_under_partitions_kills_and_pauses(tmp_path: Path) -> None:
-    spec = Spec(
+def test_etcd_passes_under_partitions_kills_and_pauses(lab_run: Callable[..., Result]) -> None:
+    result = lab_run(
         system="etcd",
         nemesis=KINDS,
         nodes=3,
         time_limit=15,
         nemesis_interval=5,
         seed=seed_with_a_leader_killed_alone(time_limit_s=15, interval_s=5),
-        lab=LAB,
-        store=str(tmp_path),
     )
-    result = run(spec)
     assert result.outcome is Outcome.PASS, result.reasons
     document = json.loads((result.path / "outcome.json").read_text())
     installed = {fault["kind"] for fault in document["faults"] if fault["evidence"] == "installed"}
-    assert installed == set(spec.nemesis)
+    assert installed == set(KINDS)
     assert document["leader_changes"][0]["leader"] in ("n1", "n2", "n3")
     assert "--system etcd" in document["repeat"]
     for node in ("n1", "n2", "n3"):
@@ -80,13 +62,13 @@ def test_etcd_passes_under_partitions_kills_and_pauses(tmp_path: Path) -> None:
     assert main(["check", str(result.path)]) == 0
 
 
-def test_stale_reads_of_etcd_are_caught(tmp_path: Path) -> None:
+def test_stale_reads_of_etcd_are_caught(lab_run: Callable[..., Result]) -> None:
     """A node that is cut off serves what it has: a few writes are enough to show it.
 
     The clients of that node must not all wait for a write of theirs, or nobody reads through it.
     """
     for seed in (1, 2):
-        spec = Spec(
+        result = lab_run(
             system="etcd",
             reads="stale",
             nemesis=("partition",),
@@ -96,10 +78,7 @@ def test_stale_reads_of_etcd_are_caught(tmp_path: Path) -> None:
             time_limit=16,
             nemesis_interval=4,
             seed=seed,
-            lab=LAB,
-            store=str(tmp_path),
         )
-        result = run(spec)
         if result.outcome is Outcome.VIOLATION:
             break
     assert result.outcome is Outcome.VIOLATION, result.reasons

@@ -199,7 +199,8 @@ def test_a_deadline_missed_while_the_harness_stood_still_is_nobodys_fault(tmp_pa
     verdict, reason = liveness(tmp_path, Findings(recovery=replace(LATE, stalls=STALLED)))
     assert verdict is Verdict.UNKNOWN
     assert "n2 serves no write" in reason
-    assert "stood still for 9.0 of these 20.2 s" in reason
+    assert "stood still for 9.0 of these 20.2 s, for 3.0 s at a time" in reason
+    assert reason.endswith("with a longer --recovery-timeout"), "what to do"
 
 
 def test_stalls_are_no_reason_to_doubt_a_recovery_that_came_in_time(tmp_path: Path) -> None:

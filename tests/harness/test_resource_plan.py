@@ -229,9 +229,13 @@ def test_a_node_that_is_made_anew_has_everything_back_before_it_starts() -> None
 
 
 def test_a_lab_removes_the_groups_of_its_own_hosts_only(tmp_path: Any) -> None:
-    mine = [tmp_path / "cpu/splitbrain-198.18.7.1", tmp_path / "memory/box/splitbrain-198.18.7.12"]
+    groups = ("cpu/splitbrain-198.18.7.1", "memory/box/splitbrain-198.18.7.12",
+              "blkio/splitbrain-198.18.7.2-7-0", "cpu/splitbrain-fd5b-c612-bd3e-7--2")  # fmt: skip
+    mine = [tmp_path / name for name in groups]
     others = [tmp_path / "cpu/splitbrain-198.18.70.1", tmp_path / "cpu/other"]
+    others += [tmp_path / "cpu/splitbrain-fd5b-c612-bd3e-70--2"]
     for folder in (*mine, *others):
         folder.mkdir(parents=True)
+    assert set(lab_groups.of(7, mount=tmp_path)) == set(mine)
     lab_groups.remove(7, mount=tmp_path)
-    assert [folder.exists() for folder in (*mine, *others)] == [False, False, True, True]
+    assert [folder for folder in (*mine, *others) if folder.exists()] == others

@@ -101,7 +101,7 @@ class Agent:
         self._system = System(notes_folder(home))
         self._clock = _clock_of(home, controller_boot)
         notes = notes_folder(home)
-        self._disk = Disk(Volume(home, notes), Throttle(notes), self._system)
+        self._disk = Disk(Volume(home, notes), Throttle(notes, name=_own_address()), self._system)
         group = Group(notes)
         self._system.prepare_process = group.join
         self._squeeze = Squeeze(group, notes, self._system)

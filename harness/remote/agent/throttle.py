@@ -2,6 +2,7 @@
 
 Rules of this file:
 - The group is made for the fault and goes with it; where its processes came from is noted first.
+  Its name has the host's address: on a machine with several hosts everybody knows whose it is.
 - How slow it is, is measured from inside the group, before and after: a limit that was written
   down is no evidence. The kernel's own journal thread is in no group of ours, and is not slowed.
 """
@@ -54,13 +55,13 @@ def why_writes_cannot_be_slowed() -> str:
 class Throttle:
     """The limit on this host. Not thread-safe: the caller locks."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` holds the notes that outlive this agent."""
-        self._notes_path = folder / "throttle.json"
+    def __init__(self, folder: Path, *, name: str = "host") -> None:
+        """`folder` holds the notes that outlive this agent; `name` tells hosts of a machine apart."""
+        self._notes_path, self._name = folder / "throttle.json", name
 
     def limit(self, device: str, pids: Sequence[int], probe: Path) -> dict[str, Any]:
         """Slow these processes' writes to a device; `probe` is a file there to measure with."""
-        group = _CONTROLLER / "splitbrain-{}".format(device.replace(":", "-"))
+        group = _CONTROLLER / "splitbrain-{}-{}".format(self._name, device.replace(":", "-"))
         notes = {"group": str(group), "origin": str(_own_group()), "device": device}
         write_atomically(self._notes_path, json_text(notes))
         group.mkdir(exist_ok=True)

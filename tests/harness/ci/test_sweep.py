@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from harness.errors import HarnessError, UsageError
 from harness.outcome import Outcome
 from harness.spec import Spec
 from harness.sweep import Swept, sweep
+from reports.load import Run
 
 FILE = """\
 seeds = [1, 2]
@@ -176,6 +179,38 @@ def test_an_interrupted_run_is_the_last_one_and_is_run_again(file: Path, runs: F
     runs.fate = fates()
     result = swept(file, runs, resume=True)
     assert (result.exit_code, outcomes(result), len(runs.specs)) == (0, ["pass"] * RUNS, 3 + 6)
+
+
+def test_ctrl_c_while_a_run_makes_its_report_ends_the_sweep_too(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That run has its outcome by then, and keeps it: it is not run again."""
+    file.write_text('seeds = [1, 2]\n[matrix]\nworkload = ["register"]\n')
+    reports: list[Path] = []
+
+    def struck(run: Run) -> None:
+        reports.append(run.path)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def nothing_on_hosts(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr("harness.run.check_hosts", nothing_on_hosts)
+    monkeypatch.setattr("harness.run._perform", nothing_on_hosts)
+    with monkeypatch.context() as during_reports:
+        during_reports.setattr("reports.page.save", struck)
+        command = ["sweep", str(file), "--store", str(file.parent / "store"), "--quiet"]
+        assert main(command) == 130
+    assert len(reports) == 1, "nothing was begun after it"
+    latest = file.parent / "store" / "sweeps" / "nightly" / "latest"
+    first, second = json.loads((latest / "sweep.json").read_text())["runs"]
+    assert first["outcome"] == "inconclusive", "without hosts nothing can be checked"
+    assert second["outcome"] == "not-run"
+    assert second["reasons"] == ["the sweep was interrupted before this run"]
+    assert main([*command, "--resume"]) == 3
+    again = json.loads((latest / "sweep.json").read_text())["runs"]
+    assert again[0] == first
+    assert again[1]["outcome"] == "inconclusive"
 
 
 def test_a_run_that_cannot_end_in_time_is_not_begun_and_that_is_no_pass(
@@ -343,9 +378,30 @@ def test_json_is_one_object_a_run_and_nothing_else(
     del runs
     command = ["sweep", str(file), "--store", str(file.parent / "store"), "--json"]
     assert main([*command, "--budget-s", "0.5"]) == 3
-    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    records = [json.loads(line) for line in captured.out.splitlines()]
     assert [record["number"] for record in records] == list(range(1, RUNS + 1))
     assert {record["outcome"] for record in records} == {"not-run"}
+    assert captured.err.count("\n") == 1
+    assert "8 of 8 not run; the first: it may take 50 s" in captured.err
+
+
+def test_what_was_not_run_is_one_line_that_counts_it(
+    file: Path, runs: FakeRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del runs
+    file.write_text("[matrix]\ntime_limit = [60, 600, 20, 700]\n")
+    store = file.parent / "store"
+    assert main(["sweep", str(file), "--store", str(store), "--budget-s", "100"]) == 3
+    captured = capsys.readouterr()
+    assert [line.split()[2] for line in captured.err.splitlines()] == ["begins:", "PASS"] * 2
+    assert [line for line in captured.out.splitlines() if " not run; " in line] == [
+        "2 of 4 not run; the first: it may take 620 s, and less than that was left of the budget of "
+        "100 s; go on with --resume"
+    ]
+    latest = store / "sweeps" / "nightly" / "latest" / "sweep.json"
+    left = [run for run in json.loads(latest.read_text())["runs"] if run["path"] is None]
+    assert [run["time_limit"] for run in left] == [600, 700]
 
 
 def test_quiet_is_the_last_line_alone(

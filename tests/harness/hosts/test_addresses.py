@@ -8,9 +8,11 @@ from harness.errors import UsageError
 from harness.hosts.endpoint import endpoint
 from harness.hosts.host import HostAddress, version_of
 from harness.spec import Spec, from_values
+from harness.systems import kind_of
 from harness.systems.etcd import EtcdSystem
 from harness.systems.raft import RaftSystem
 
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "naive_system.py"
 SIX = {"n1": "fd00::1", "n2": "fd00::2"}
 
 
@@ -57,6 +59,11 @@ def test_systems_are_told_ipv6_addresses_in_brackets() -> None:
     words = etcd.command("n1", "/srv")
     assert "n1=http://[fd00::1]:2380,n2=http://[fd00::2]:2380" in words
     assert "http://[fd00::1]:2379" in words
+
+
+def test_the_example_of_a_system_is_told_ipv6_addresses_in_brackets(tmp_path: Path) -> None:
+    naive = kind_of(str(EXAMPLE)).make(Spec(), SIX, tmp_path)
+    assert naive.command("n1", "/srv")[2:] == ["8000", "http://[fd00::2]:8000"]
 
 
 @pytest.mark.parametrize("wrong", [5, 1, -6, 46])

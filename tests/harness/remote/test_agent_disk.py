@@ -9,7 +9,7 @@ import pytest
 from harness.hosts import lab
 from harness.hosts.lab import Lab
 from harness.remote.agent_client import HOME, Agent
-from harness.remote.evidence import PowerLoss
+from harness.remote.evidence import PowerLoss, Skipped
 from harness.remote.ssh import Remote
 
 pytestmark = pytest.mark.lab
@@ -111,6 +111,19 @@ def test_healing_in_the_middle_of_a_run_leaves_the_system_its_volume(watching: R
     watching.check(["dd", "if=/dev/zero", f"of={ROOT}/file", "bs=1M", "count=1", "conv=fsync"])
     assert agent.process().running
     agent.close()
+
+
+def test_the_group_of_a_slow_disk_has_the_hosts_address_in_its_name(watching: Remote) -> None:
+    """By it a lab that is taken down knows its own (`harness.hosts.lab_groups`)."""
+    own = f"splitbrain-{watching.host.address}-*"
+    agent = launch_with_volume(watching)
+    slow = agent.slow_disk()
+    if isinstance(slow, Skipped):
+        agent.close()
+        pytest.skip(slow.reason)
+    assert len(list(Path("/sys/fs/cgroup/blkio").glob(own))) == 1
+    agent.close()
+    assert list(Path("/sys/fs/cgroup/blkio").glob(own)) == []
 
 
 def test_a_lab_that_is_taken_down_leaves_no_loop_device(free_instance: int) -> None:

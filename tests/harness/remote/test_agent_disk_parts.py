@@ -41,7 +41,7 @@ class Rig:
         self.image = home / "volume.img"
         self.system = process.System(notes)
         self.volume = volume.Volume(home, notes)
-        self.throttle = throttle.Throttle(notes)
+        self.throttle = throttle.Throttle(notes, name="rig")
         self.disk = disk.Disk(self.volume, self.throttle, self.system)
 
     def start(self, code: str) -> int:
@@ -206,7 +206,7 @@ def test_a_slow_disk_is_slow_for_the_system_and_the_group_goes(mounted: Rig) -> 
     if throttle.why_writes_cannot_be_slowed():
         pytest.skip(throttle.why_writes_cannot_be_slowed())
     pid = mounted.start(LOOP)
-    group = throttle._CONTROLLER / "splitbrain-{}".format(
+    group = throttle._CONTROLLER / "splitbrain-rig-{}".format(
         str(mounted.volume.device()).replace(":", "-")
     )
     seen = mounted.disk.slow()
