@@ -169,7 +169,8 @@ def test_a_system_that_has_no_descriptor_to_spare_is_refused_a_file_until_it_end
 
 def test_healing_ends_all_limits_and_leaves_a_running_system_its_group(rig: Rig) -> None:
     rig.need("cpu")
-    pid = rig.start(BUSY)
+    pid = rig.start(f"import pathlib, sys\npathlib.Path(sys.argv[1]).touch()\n{BUSY}")
+    eventually(rig.file.exists)  # while it loads its own code it may not survive so few
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     rig.squeeze.cpu(5)
     rig.squeeze.descriptors(50)
