@@ -24,7 +24,7 @@ CAUGHT: dict[str, tuple[int, str]] = {
     "no-term-fence-on-append": (1, "invariant G8"),
     "quorum-one-short": (0, "invariant G5"),
     "quorum-not-sorted": (1, "invariant G5"),
-    "learners-count": (0, "invariant G5"),
+    "learners-count": (1, "invariant G5"),
     "commit-old-term": (21, "invariant G13"),
     "heartbeat-commit-not-clamped": (2, "invariant G4"),
     "unconditional-truncation": (0, "invariant violations"),
