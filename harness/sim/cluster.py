@@ -8,8 +8,8 @@ from harness.sim.node import SimNode
 from harness.sim.shape import Shape
 from harness.sim.watch import Observers
 from harness.sim.world import World
-from node.core.membership import Configuration
-from node.core.messages import COMMAND
+from node.core.membership import Configuration, configuration_from_text
+from node.core.messages import COMMAND, CONFIGURATION
 from node.core.settings import Role
 
 
@@ -25,6 +25,7 @@ class Cluster:
         self._clocks = world.stream("clocks")
         self._text_of: list[str] = [""]
         voters = tuple(f"n{number}" for number in range(1, shape.nodes + 1))
+        self._first = Configuration(voters=voters)
         for name in voters:
             self.add(name).initialise(voters)
         for node in self.nodes.values():
@@ -63,6 +64,15 @@ class Cluster:
             return None
         log = leader.core.log
         return log.configuration, log.configuration_index <= leader.core.commit_index
+
+    def is_out(self, name: str) -> bool:
+        """Is a configuration without it committed, and none with it in any log behind that?"""
+        index, configuration = self.observers.committed.configuration(self._first)
+        return name not in configuration.members and not any(
+            name in configuration_from_text(data).members
+            for (at, _), (data, kind, _) in self.observers.written.entries.items()
+            if at > index and kind == CONFIGURATION
+        )
 
     # What is committed, as text.
 

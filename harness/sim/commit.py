@@ -72,20 +72,27 @@ class SimDisk(GroupCommit):
         state_of: Callable[[bytes], StateMachine],
         later: Callable[[int, Callback], None],
         latency_ns: Callable[[], int],
+        aside_ns: Callable[[], int],
     ) -> None:
-        """No thread: `later` runs things in the process of the node."""
+        """No thread: `later` runs things in the process of the node.
+
+        `latency_ns`: how long an fsync takes; `aside_ns`: a snapshot, until it can be put in place.
+        """
         self._log = WatchedLog(store, watch)
         self._store = store
         self._watch = watch
         self._state_of = state_of
         self._later = later
         self._latency_ns = latency_ns
+        self._aside_ns = aside_ns
         self._deliver = lambda callback: later(_HANDED_BACK_NS, callback)  # in order, all the same
         self._queue: list[tuple[Batch | Task, Done]] = []
         self._busy = False
         self._jobs: deque[Callback] = deque()
         self._job_runs = False
         self.stalled = False
+        self.adopts = 0
+        """Snapshots of somebody else that are being made durable."""
 
     def submit(self, batch: Batch, done: Done) -> None:
         """Make a batch durable, then have `done` called."""
@@ -114,15 +121,20 @@ class SimDisk(GroupCommit):
     ) -> None:
         """Make a snapshot of somebody else a state and durable; `None` if it is none."""
 
+        def end(state: StateMachine | None) -> None:
+            self.adopts -= 1
+            done(state)
+
         def job() -> None:
             try:
                 state = self._state_of(image)
             except Malformed:
-                self._later(0, lambda: done(None))
+                self._later(0, lambda: end(None))
                 self._job_done()
                 return
-            self._place(meta, image, lambda: done(state))
+            self._place(meta, image, lambda: end(state))
 
+        self.adopts += 1
         self._job(job)
 
     def compact(self, index: int) -> None:
@@ -160,7 +172,7 @@ class SimDisk(GroupCommit):
         if self._jobs and not self._job_runs:
             self._job_runs = True
             job = self._jobs.popleft()
-            self._later(2 * self._latency_ns(), job)
+            self._later(self._aside_ns(), job)
 
     def _job_done(self) -> None:
         self._job_runs = False

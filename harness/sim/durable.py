@@ -135,9 +135,9 @@ class DurableLog:
         self._pending.clear()
         self.snapshot = (base, base_term)
 
-    def wiped(self) -> None:
-        """Somebody took the disk away: nothing is promised any more."""
-        self._lost = (self.log, self.snapshot[0])
+    def wiped(self, *, lost: bool) -> None:
+        """The disk is empty: nothing is promised any more. `lost`: it was that of a member."""
+        self._lost = (self.log, self.snapshot[0]) if lost else (Terms(), 0)
         self.log = Terms()
         self.snapshot = (0, 0)
         self._pending.clear()

@@ -33,6 +33,7 @@ class Faults:
         self._clients = clients
         self._chance = chance
         self._stopped = False
+        self._quiet_until_ns = 0
         self._timeout_ns = cluster.shape.timeout_ns
         self._held: list[Callable[[], None]] = []
         self._acts: dict[str, Callable[[SimNode], object]] = {
@@ -42,6 +43,7 @@ class Faults:
             "unheard": self._unheard,
             "forget": self._forget,
             "hand-over": self._hand_over,
+            "succession": self._succession,
             "halves": self._halves,
             "one-way": self._one_way,
             "bridge": self._bridge,
@@ -57,12 +59,14 @@ class Faults:
             "stall": self._stall,
             "slow-disk": self._slow,
             "clock": lambda node: cluster.draw_clock(node),
-            "snapshot": lambda node: operator.request("snapshot"),
-            "transfer": lambda node: operator.request("transfer", self._other(node).name),
+            "snapshot": operator.snapshot_at,
+            "transfer": lambda node: operator.transfer(self._other(node).name),
             "add": lambda node: operator.add(),
             "remove": lambda node: operator.remove(node.name),
             "replace": lambda node: operator.replace(node.name),
             "rejoin": lambda node: operator.rejoin(node.name),
+            "renew": lambda node: operator.renew(node.name),
+            "churn": self._churn,
             "wipe": lambda node: operator.wipe(node.name, reinitialise=False),
             "reinit": lambda node: operator.wipe(node.name, reinitialise=True),
             "heal": lambda node: self._cut(set()),
@@ -87,6 +91,7 @@ class Faults:
             node.directory.crash_at = None
             node.slow_disk = 1
             node.spread = 1
+            node.snapshot_ns = 0
             if node.process.paused:
                 node.process.resume()
             self._release(node)
@@ -100,6 +105,8 @@ class Faults:
         cluster.world.after(pause_ns, self._next)
         faults = cluster.shape.faults
         kinds = (*faults, *(["heal"] * (1 + len(faults) // 4)))
+        if cluster.world.now_ns < self._quiet_until_ns:
+            return  # a story is being told that another fault would spoil
         kind = kinds[chance.randrange(len(kinds))]
         leader = cluster.leader()
         nodes = list(cluster.nodes.values())
@@ -131,6 +138,16 @@ class Faults:
                     if ways & 2:
                         cut.add((b, a))
         self._cut(cut)
+
+    def _back_after(self, shortest: int, longest: int) -> None:
+        """What is cut now comes back, unless something else is cut by then."""
+        cut = self._cluster.network.cut
+
+        def back() -> None:
+            if self._cluster.network.cut is cut:
+                self._cut(set())
+
+        self._after(shortest, longest, back)
 
     def _isolate(self, node: SimNode) -> None:
         side = [node.name]
@@ -190,13 +207,7 @@ class Faults:
         self._clients.burst(node.name, self._timeout_ns // 2)
         if self._chance.random() < 0.4:
             self._operator.remove_at(node, self._other(node).name)
-        cut = self._cluster.network.cut
-
-        def back() -> None:
-            if self._cluster.network.cut is cut:
-                self._cut(set())
-
-        self._after(200, 500, back)
+        self._back_after(200, 500)
 
     def _freeze(self, node: SimNode) -> None:
         """The leader is stopped for long, the answers to its heartbeats wait in its sockets."""
@@ -252,7 +263,46 @@ class Faults:
             self._clients.burst(other.name, self._timeout_ns // 2)
 
         self._cluster.network.traps[leader.name, "timeout_now"] = alone
-        self._operator.request("transfer", other.name)
+        self._operator.transfer(other.name)
+
+    def _succession(self, node: SimNode) -> None:
+        """A late follower makes a leader's snapshot durable while the next one comes to lead, who
+        has an older one."""
+        leader = self._leader_or(node)
+        late = self._other(leader)
+        self._quiet_until_ns = self._cluster.world.now_ns + 6 * self._timeout_ns
+        self._apart([late.name])
+        self._clients.burst(leader.name, self._timeout_ns)
+
+        def others() -> None:
+            for other in self._cluster.running():
+                if other not in (leader, late):
+                    self._operator.snapshot_at(other)
+            self._clients.burst(leader.name, self._timeout_ns // 4)
+
+        def newest() -> None:
+            if not self._stopped:
+                self._operator.snapshot_at(leader)
+                late.snapshot_ns = 4 * self._timeout_ns
+                self._cut(set())
+                self._when_adopting(late, partial(self._isolate_only, leader), 200)
+
+        self._after(80, 120, others)
+        self._after(130, 200, newest)
+
+    def _when_adopting(self, node: SimNode, act: Callable[[], object], looks: int) -> None:
+        """As soon as a node has got a snapshot whole; it is looked so often."""
+        if self._stopped or not looks:
+            return
+        if node.disk is not None and node.disk.adopts:
+            act()
+        else:
+            self._after(1, 2, partial(self._when_adopting, node, act, looks - 1))
+
+    def _isolate_only(self, node: SimNode) -> None:
+        """For a while."""
+        self._apart([node.name])
+        self._back_after(200, 500)
 
     # Processes and power.
 
@@ -308,6 +358,16 @@ class Faults:
         if node.process.life == life and node.process.paused:
             self._cluster.world.note(f"{node.name} goes on")
             node.process.resume()
+
+    # Members.
+
+    def _churn(self, node: SimNode) -> None:
+        """Several are made anew at once: none of them knows what became of the others."""
+        names = self._cluster.names()
+        for name in self._chance.sample(names, min(len(names), self._chance.randrange(2, 4))):
+            self._operator.renew(name)
+        for _ in range(4):
+            self._after(50, 800, lambda: self._operator.snapshot_at(self._leader_or(node)))
 
     # Disks.
 

@@ -47,7 +47,7 @@ class Elections:
     """G1, G2 and G7."""
 
     leader_of: dict[int, str] = field(default_factory=dict)
-    vote_of: dict[tuple[str, int], str] = field(default_factory=dict)
+    vote_of: dict[tuple[str, int, int], str] = field(default_factory=dict)
     log_of: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
 
     def asks(self, candidate: str, document: Mapping[str, object]) -> None:
@@ -73,9 +73,11 @@ class Elections:
             f"{core.name}, whose log ends at {own}, votes for {candidate}, at {asked}",
         )
 
-    def says(self, voter: str, term: int, candidate: str, durable: DurableLog) -> None:
-        """G2: a vote leaves its node, or counts at its own."""
-        before = self.vote_of.setdefault((voter, term), candidate)
+    def says(
+        self, voter: str, incarnation: int, term: int, candidate: str, durable: DurableLog
+    ) -> None:
+        """G2: a vote leaves its node, or counts at its own. A node made anew is another voter."""
+        before = self.vote_of.setdefault((voter, incarnation, term), candidate)
         if before != candidate:
             text = f"{voter} voted for {before} and {candidate} in term {term}"
             raise Violation("invariant", "G2", text)
@@ -84,9 +86,11 @@ class Elections:
             text = f"{voter} says its vote for {candidate} in term {term}, on disk is {kept}"
             raise Violation("invariant", "G2", text)
 
-    def leads(self, core: Raft, committed: "Committed", durable: DurableLog) -> None:
+    def leads(
+        self, core: Raft, incarnation: int, committed: "Committed", durable: DurableLog
+    ) -> None:
         """G1, G2 and G7: a server has come to lead."""
-        self.says(core.name, core.term, core.name, durable)
+        self.says(core.name, incarnation, core.term, core.name, durable)
         before = self.leader_of.setdefault(core.term, core.name)
         if before != core.name:
             text = f"{before} and {core.name} lead term {core.term}"
@@ -135,6 +139,13 @@ class Committed:
     def last_index(self) -> int:
         """How far anybody has committed."""
         return len(self.terms) - 1
+
+    def configuration(self, first: Configuration) -> tuple[int, Configuration]:
+        """The newest one that is committed and its index; `first` is that of the beginning."""
+        if not self.configurations:
+            return 0, first
+        index, text = self.configurations[-1]
+        return index, configuration_from_text(text)
 
     def newest_before(self, term: int) -> int:
         """The last index that was committed in a term before this one."""

@@ -5,8 +5,8 @@ Rules of this file:
   what travels on it is lost when either ends. In a `datagram` world Raft's messages survive that
   and may be repeated and overtake one another; what relies on a connection (`FORWARDS`) does not.
 - A cut is one way: two make a partition. What was on its way before a cut arrives behind it.
-- Nodes let each other in by their own rule (`Acquaintances`), each in its own process; a message
-  of another incarnation than the one that was let in never gets through.
+- Nodes let each other in by their own rule (`Acquaintances`), both at each connection, each in its
+  own process; a message of another incarnation than the one that was let in never gets through.
 - Chance is in whole numbers, one draw a message: the same on every machine.
 """
 
@@ -200,7 +200,8 @@ class Network:
             return False
         if self._world.now_ns - link.tried_ns < self._timeout_ns // 8 and link.tried_ns >= 0:
             return False
-        if not source.may_speak_to(node.name) or not source.admits(node.name, node.incarnation):
+        known = source.may_speak_to(node.name) and node.welcomes(source)
+        if not known or not source.admits(node.name, node.incarnation):
             link.tried_ns = self._world.now_ns
             return False
         link.lives = lives

@@ -49,6 +49,8 @@ class Options:
     sync_ns: int
     spread: int
     """Election timeouts are drawn from one such part of their range: then elections are contested."""
+    snapshot_ns: int = 0
+    """A snapshot takes up to so long to be made durable; meanwhile leaders may change."""
 
 
 class Narrow:
@@ -82,8 +84,8 @@ class NodeWatch(DiskWatch, Protocol):
         """Something happened in it."""
         ...
 
-    def wiped(self) -> None:
-        """Its disk is empty."""
+    def wiped(self, *, lost: bool) -> None:
+        """Its disk is empty; `lost`: though it was a member."""
         ...
 
 
@@ -123,6 +125,7 @@ class SimNode:
         self.replica: Replica | None = None
         self.disk: SimDisk | None = None
         self.slow_disk = 1
+        self.snapshot_ns = options.snapshot_ns
         self.spread = options.spread
         self.strange_to: frozenset[str] = frozenset()
         """Who must not let it in: it lost its disk, was made anew, and they knew the old one."""
@@ -181,11 +184,11 @@ class SimNode:
         policies = ("nothing", "all", "prefix", "torn", "names", "anything")
         self._end(vanished=True, policy=policy or self.chance.choice(policies))
 
-    def wipe(self) -> None:
-        """The machine comes back with an empty disk."""
+    def wipe(self, *, lost: bool) -> None:
+        """The machine comes back with an empty disk; `lost`: though it is a member."""
         self._end(vanished=True, policy="nothing")
         self.directory = SimDirectory()
-        self._watch.wiped()
+        self._watch.wiped(lost=lost)
 
     def _end(self, *, vanished: bool, policy: str) -> None:
         self._world.note(f"{self.name} ends: {policy}")
@@ -230,6 +233,7 @@ class SimNode:
             state_of=self._state_of,
             later=self.process.later,
             latency_ns=self._sync_ns,
+            aside_ns=self._aside_ns,
         )
         self.replica = Replica(
             core=core,
@@ -262,6 +266,10 @@ class SimNode:
         bits = self.chance.getrandbits(16)
         slow = 8 if bits & 15 == 0 else 1
         return self._options.sync_ns * self.slow_disk * slow * (1 + (bits >> 4 & 3)) // 2
+
+    def _aside_ns(self) -> int:
+        more_ns = self.snapshot_ns // 2
+        return 2 * self._sync_ns() + more_ns + (self.chance.randrange(more_ns) if more_ns else 0)
 
     def _event(self, text: str) -> None:
         self._world.note(f"{self.name} {text}")
@@ -306,15 +314,32 @@ class SimNode:
         """Members, and who has spoken to it."""
         return name in self._members or name in self._guests
 
+    def welcomes(self, stranger: "SimNode") -> bool:
+        """Another node dials this one. Who is let in and is no member is called back.
+
+        The dialled one decides first, as in the transport: it may remember whom it welcomes though
+        the other one refuses it then.
+        """
+        welcomed: list[str] = []
+
+        def decide() -> None:
+            if self.admits(stranger.name, stranger.incarnation):
+                welcomed.append(stranger.name)
+                if stranger.name not in self._members:
+                    self._guests[stranger.name] = None
+
+        self.process.arrive(stranger.name, decide)  # here its power may fail
+        return bool(welcomed)
+
     def admits(self, name: str, incarnation: int) -> bool:
-        """Is that life of another node let in?"""
-        if self._let_in.get(name) == incarnation:
-            return True
+        """Is that life of another node let in? Asked at each connection."""
         assert self._acquaintances is not None
-        if not self._acquaintances.admit(name, incarnation):
-            return False
-        self._let_in[name] = incarnation
-        return True
+        admitted = self._acquaintances.admit(name, incarnation)
+        if admitted:
+            self._let_in[name] = incarnation
+        else:
+            self._let_in.pop(name, None)
+        return admitted
 
     def knows(self, name: str) -> bool:
         """Has it met a life of that member, as the member that it is now?"""
@@ -327,7 +352,7 @@ class SimNode:
         """A message of another node came."""
         if self.replica is None:
             return
-        if not self.admits(source, incarnation):
+        if self._let_in.get(source) != incarnation and not self.admits(source, incarnation):
             self._network.refused(source, self.name)
             return
         stranger = self._network.nodes[source]

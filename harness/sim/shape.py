@@ -6,7 +6,7 @@ hides.
 Rules of this file: pure, from the seed alone. Times of a world are multiples of its election timeout.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from harness.sim.network import Weather
@@ -20,6 +20,8 @@ FAULTS = (
     "kill", "power", "torn", "kill-all", "power-all", "pause", "pause-two", "stall", "slow-disk",
     "clock", "snapshot", "transfer", "add", "remove", "replace", "wipe", "reinit", "rejoin",
 )  # fmt: skip
+OVERTAKING = ("succession", "renew", "churn")
+"""Slow snapshots of several leaders, and members made anew: each the theme of some worlds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,23 @@ def shape_of(chance: Random) -> Shape:
     # What the network does is what most mistakes of the algorithm need.
     faults += tuple(kind for kind in FAULTS[:10] if chance.random() < 0.3)
     faults += ("depose",) * pick((0, 1, len(faults) // 2))
+    pause_ns = timeout_ns * pick((1, 2, 4)) // 2
+    clock_ppm = pick((0, 1000, 40_000))
+    answers_lost = pick((0, 20, 80))
+    client_timeout_ns = timeout_ns * pick((2, 4))
+    # Drawn last: a world without them is what its seed drew before they were there.
+    themes = pick(((), (), (), (), OVERTAKING, *((kind,) for kind in OVERTAKING)))
+    if themes:
+        faults += themes * (1 + len(faults) // 4 // len(themes))
+        options = replace(options, snapshot_ns=timeout_ns * pick((0, 1, 4)) // 2)
     return Shape(
         nodes=nodes,
         options=options,
         weather=weather,
         work=work,
         faults=faults or ("kill", "isolate"),
-        fault_pause_ns=timeout_ns * pick((1, 2, 4)) // 2,
-        clock_ppm=pick((0, 1000, 40_000)),
-        answers_lost=pick((0, 20, 80)),
-        client_timeout_ns=timeout_ns * pick((2, 4)),
+        fault_pause_ns=pause_ns,
+        clock_ppm=clock_ppm,
+        answers_lost=answers_lost,
+        client_timeout_ns=client_timeout_ns,
     )

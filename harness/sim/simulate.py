@@ -106,6 +106,7 @@ class _Run:
             clients.stop()
             clients.answers_lost = 0
             faults.heal()
+            operator.heal()
             _Liveness(cluster, operator, clients).all()
             clients.check_failures()
         finally:
@@ -137,6 +138,7 @@ class _Liveness:
             self._ask(waiting, node_and_key)
         self._within("a write and reads at every member", lambda: not waiting)
         self._within("equal states", lambda: self._is_even(members))
+        self._within("members that let each other in", lambda: _are_acquainted(members))
         for node in members:
             if node.core.violations:
                 text = f"{node.name} met {node.core.violations} messages that cannot be"
@@ -203,3 +205,12 @@ class _Liveness:
                 f"{log.configuration.outgoing}{log.configuration.learners}"
             )
         return "; ".join(shown)
+
+
+def _are_acquainted(members: list[SimNode]) -> bool:
+    """Does each let the others in? Who does not leads without them one day."""
+    return all(
+        node is other or node.admits(other.name, other.incarnation)
+        for node in members
+        for other in members
+    )

@@ -52,7 +52,8 @@ class Observers:
             if document["granted"]:
                 term = document["term"]
                 assert isinstance(term, int)
-                self.elections.says(source.name, term, target, self.durable[source.name])
+                durable = self.durable[source.name]
+                self.elections.says(source.name, source.incarnation, term, target, durable)
         elif kind == "append_reply" and document["success"]:
             self._acknowledges(source, target, document)
 
@@ -153,7 +154,8 @@ class NodeObserver:
             self._all.elections.decides(core)
         if core.role is not seen.role:
             if core.role is Role.LEADER:
-                self._all.elections.leads(core, self._all.committed, self._durable)
+                committed = self._all.committed
+                self._all.elections.leads(core, node.incarnation, committed, self._durable)
             seen.role = core.role
         if core.commit_index != seen.commit:
             self._commits(node)
@@ -222,6 +224,6 @@ class NodeObserver:
         self._durable.snapshot_placed(meta)
         self._all.committed.snapshot(self.name, meta)
 
-    def wiped(self) -> None:
+    def wiped(self, *, lost: bool) -> None:
         """Its disk is empty."""
-        self._durable.wiped()
+        self._durable.wiped(lost=lost)

@@ -11,9 +11,12 @@ from harness.sim.clock import Clock, Process
 from harness.sim.cluster import Cluster
 from harness.sim.durable import DurableLog
 from harness.sim.invariants import is_quorum
-from harness.sim.shape import FAULTS, shape_of
+from harness.sim.node import address_of
+from harness.sim.operator import Operator
+from harness.sim.shape import FAULTS, OVERTAKING, shape_of
 from harness.sim.violation import Violation
 from harness.sim.world import MS, World
+from node.admin import AdminRequest
 from node.core.membership import Configuration
 from node.core.messages import Entry, HardState
 from node.operations import Answer, Operation
@@ -69,7 +72,7 @@ def test_a_stopped_process_loses_nothing_and_a_dead_one_everything() -> None:
 def test_the_same_seed_draws_the_same_world_and_many_draw_every_fault() -> None:
     shapes = [shape_of(World(seed).stream("shape")) for seed in range(60)]
     assert shapes == [shape_of(World(seed).stream("shape")) for seed in range(60)]
-    assert {kind for shape in shapes for kind in shape.faults} == set(FAULTS)
+    assert {kind for shape in shapes for kind in shape.faults} == {*FAULTS, *OVERTAKING}
     assert {shape.nodes for shape in shapes} == {1, 2, 3, 4, 5, 7}
 
 
@@ -126,6 +129,74 @@ def test_a_connection_keeps_order_and_datagrams_do_not() -> None:
         orders.add((datagrams, sorted(numbers) == numbers))
         assert len(numbers) >= 100
     assert orders == {(False, True), (True, False)}
+
+
+def settle(cluster: Cluster) -> None:
+    """Until everybody has heard the leader."""
+    cluster.world.run(12 * cluster.shape.timeout_ns)
+    assert cluster.leader() is not None
+
+
+def test_the_dialled_one_decides_first_and_remembers_whom_the_other_one_refuses() -> None:
+    cluster = cluster_of(1, datagrams=False)
+    settle(cluster)
+    first, second = cluster.nodes["n1"], cluster.nodes["n2"]
+    second.wipe(lost=False)
+    second.initialise(("n1", "n2", "n3"))
+    second.start()
+    assert not second.knows("n1")
+    assert not cluster.network.send(first, "n2", {"type": "test"})  # the old connection is gone
+    cluster.world.run(2 * cluster.shape.timeout_ns)
+    assert not cluster.network.send(first, "n2", {"type": "test"})  # another life is not let in
+    assert second.knows("n1")
+
+
+def test_a_member_is_out_when_that_is_committed_and_nobody_has_it_in_again() -> None:
+    cluster = cluster_of(1, datagrams=False)
+    settle(cluster)
+    leader = cluster.leader()
+    assert leader is not None
+    name = next(name for name in cluster.names() if name != leader.name)
+
+    def ask(request: AdminRequest) -> None:
+        assert leader is not None
+        assert leader.replica is not None
+        leader.replica.submit_admin(request, lambda answer: None)
+
+    assert not cluster.is_out(name)
+    ask(AdminRequest("remove_member", name=name))
+    assert not cluster.is_out(name), "it is asked for, no more"
+    cluster.world.run(4 * cluster.shape.timeout_ns)
+    assert cluster.is_out(name)
+    cluster.network.cut = {(leader.name, other) for other in cluster.names()}
+    ask(AdminRequest("add_member", name, *address_of(name)))
+    cluster.world.run(cluster.shape.timeout_ns // 4)
+    assert not cluster.is_out(name), "one log has it in again, though nobody else heard of it"
+
+
+def test_several_are_made_anew_at_once_and_are_members_in_the_end() -> None:
+    cluster = cluster_of(1, datagrams=False)
+    operator = Operator(cluster, cluster.world.stream("operator"))
+    settle(cluster)
+    before = {name: node.incarnation for name, node in cluster.nodes.items()}
+    operator.renew("n1")
+    operator.renew("n1")  # it is busy with that one
+    operator.renew("n2")
+    at_once = 0
+    for _ in range(400):
+        cluster.world.run(cluster.shape.timeout_ns)
+        found = cluster.configuration()
+        assert found is not None or not operator.is_idle
+        at_once = max(at_once, 3 - len(found[0].voters) if found is not None else 0)
+        if operator.is_idle:
+            break
+    assert operator.is_idle
+    assert at_once == 2, "both were out together"
+    changed = {name for name, node in cluster.nodes.items() if node.incarnation != before[name]}
+    assert changed == {"n1", "n2"}
+    found = cluster.configuration()
+    assert found is not None
+    assert found[0].voters == ("n1", "n2", "n3")
 
 
 def test_quorums_are_counted_in_both_halves() -> None:
