@@ -67,6 +67,7 @@ PURE = (
     "node/keyspace.py",
     "node/metrics.py",
     "node/operations.py",
+    "node/peer_filter.py",
     "node/replica.py",
     "node/requests.py",
     "node/sessions.py",
