@@ -99,6 +99,7 @@ PURE = (
     "harness/systems/administrated.py",
     "harness/systems/fault_model.py",
     "harness/systems/etcd_words.py",
+    "harness/systems/peer_filter.py",
     "harness/systems/raft_admin.py",
     "harness/systems/raft_errors.py",
     "harness/systems/raft_words.py",
