@@ -4,9 +4,9 @@ Rules of this file:
 - The nodes themselves lose the messages, where the system can be told that (`PeerFilter`). They do
   so for a lease that is renewed while the fault lasts; so one that was restarted loses on.
 - A fault is `installed` when a node counted messages of its class that it lost.
-- A node that does not answer when the fault ends is asked again when its lease is over: what comes
-  after the fault must not suffer from it. One that is stopped just then (`pause`) finds the requests
-  in its sockets when it goes on, and may lose messages for one lease more.
+- A node that runs and does not answer when the fault ends is asked again when its lease is over:
+  what comes after the fault must not suffer from it. One that is stopped just then (`pause`) finds
+  the requests in its sockets when it goes on, and may lose messages for one lease more.
 - Votes and snapshots are not sent every day. The node chosen as the `one` of the plan misses
   something besides, so that an election is due, or that it falls behind a log that was compacted.
 """
@@ -131,9 +131,8 @@ class MessageLoss:
         note = f"; renewing it ended early: {problem}" if problem else ""
 
         def end(node: str, agent: Agent) -> Report:
-            del agent
             counts = self._ask(node, (), for_ms=1)
-            if counts is None:
+            if counts is None and agent.process().running:  # with its process a lease ends too
                 time.sleep(max(0.0, loss.until_s.get(node, 0.0) - time.monotonic()))
                 counts = self._ask(node, (), for_ms=1)
             tally = loss.tallies.get(node, Tally())

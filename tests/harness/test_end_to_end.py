@@ -44,7 +44,7 @@ def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(tmp_path:
         nemesis=("partition", "kill", "pause", "clock"),
         time_limit=19,
         nemesis_interval=3,
-        seed=20,
+        seed=22,  # its partitions all cut links: votes are not sent in every second
         lab=LAB,
         store=str(tmp_path),
     )

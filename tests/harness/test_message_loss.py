@@ -35,6 +35,7 @@ class Nodes:
         self.compacted: list[str] = []
         self.lost: dict[str, dict[tuple[str, str], int]] = {node: {} for node in NODES}
         self.silent: set[str] = set()
+        self.dead: set[str] = set()
         self.leader = "n2"
         self.refuses = False
         self._lock = threading.Lock()
@@ -56,7 +57,10 @@ class Nodes:
         return SimpleNamespace(role="leader" if node == self.leader else "follower", term=1)
 
     def on(self, nodes: Sequence[str], act: Callable[[str, Any], Report]) -> dict[str, Report]:
-        return {node: act(node, None) for node in nodes}
+        return {node: act(node, self.agent(node)) for node in nodes}
+
+    def agent(self, node: str) -> Any:
+        return SimpleNamespace(process=lambda: SimpleNamespace(running=node not in self.dead))
 
     def of(self, node: str) -> list[tuple[str, ...]]:
         """What one node was told, without repetitions."""
@@ -141,6 +145,18 @@ def test_a_node_that_is_silent_at_the_end_is_asked_again_when_its_lease_is_over(
     assert [said[0] for said in nodes.told[-2:]] == ["n2", "n2"]
     assert "says nothing any more" in ended["n2"].detail
     assert "says nothing" not in ended["n1"].detail
+
+
+def test_a_node_that_is_dead_at_the_end_loses_nothing_and_is_not_waited_for(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_loss, "LEASE_MS", 60_000)
+    losing = loss_of(nodes)
+    losing.start(VOTES, ("n1", "n2"))
+    nodes.silent = nodes.dead = {"n2"}
+    ended = losing.stop(VOTES, ("n1", "n2"))
+    assert [said[0] for said in nodes.told[-2:]] == ["n1", "n2"], "it was asked once"
+    assert "says nothing any more" in ended["n2"].detail
 
 
 @given(

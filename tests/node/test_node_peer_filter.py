@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from driven import Driven
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from local_cluster import LocalCluster, until
 
@@ -43,6 +43,17 @@ def test_the_protocol_lists_the_classes_as_they_are() -> None:
 
 
 @given(st.lists(rules | messages))
+@example(
+    [
+        ("drop", ["votes", "reads"], ["n1"], 3),
+        ("message", "n1", "vote_reply", 2),
+        ("message", "n2", "vote_reply", 0),
+        ("message", "n1", "heartbeat", 0),
+        ("message", "n1", "vote_reply", 1),  # the moment at which it is over
+        ("drop", [], [], 9),
+        ("message", "n1", "vote_reply", 0),
+    ]
+)
 def test_the_filter_drops_and_counts_what_a_plain_look_at_all_of_the_past_does(
     steps: list[Any],
 ) -> None:
