@@ -35,8 +35,8 @@ class Administration:
         waiter = self._requests.admit(reply)
         if waiter is None:
             return
-        if request.op == "snapshot":
-            self._take_snapshot(waiter)
+        if request.op in ("snapshot", "compact"):
+            self._take_snapshot(waiter, keeps=request.op == "snapshot")
         elif self._core.role is not Role.LEADER:
             waiter.answer(failed("not-leader", self._core.name))
         elif request.op == "transfer":
@@ -62,13 +62,13 @@ class Administration:
             self._transfer = None
             waiter.answer(failed("transferring", core.name))
 
-    def _take_snapshot(self, waiter: Waiter) -> None:
+    def _take_snapshot(self, waiter: Waiter, *, keeps: bool) -> None:
         core = self._core
 
         def done(index: int) -> None:
             waiter.answer(Answer("", str(index), index, core.term, core.name))
 
-        if not self._snapshots.take(done):
+        if not self._snapshots.take(done, keeps=keeps):
             waiter.answer(failed("change-in-progress", core.name))
 
     def _begin_transfer(self, target: str, waiter: Waiter) -> None:

@@ -45,6 +45,7 @@ class Options:
     snapshot_entries: int
     chunk_bytes: int
     segment_bytes: int
+    testing_faults: bool
     seed: int | None
 
 
@@ -100,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--chunk-bytes", type=int, default=128 * 1024)
     run.add_argument("--segment-bytes", type=int, default=SEGMENT_BYTES)
     run.add_argument("--leases", action="store_true", help="allow reads by lease: see PROTOCOL.md")
+    run.add_argument("--testing-faults", action="store_true", help="let operators break things")
     run.add_argument("--seed", type=int)
     return whole
 
@@ -130,6 +132,7 @@ def options_of(given: argparse.Namespace) -> Options:
         snapshot_entries=given.snapshot_entries,
         chunk_bytes=given.chunk_bytes,
         segment_bytes=given.segment_bytes,
+        testing_faults=given.testing_faults,
         seed=given.seed,
     )
 

@@ -55,14 +55,16 @@ class HttpApi:
         members: Callable[[], dict[str, Json]],
         metrics: Callable[[], str],
         leader: Callable[[], str | None],
+        parse_admin: Callable[[bytes], AdminRequest] = parse_admin,
         admin_token: str = "",
     ) -> None:
-        """`parse` raises `BadRequest`; a submitter calls `reply` exactly once.
+        """Who parses raises `BadRequest`; a submitter calls `reply` exactly once.
 
         With an `admin_token` who administrates must show it.
         """
         self._name = name
         self._parse = parse
+        self._parse_admin = parse_admin
         self._submit = submit
         self._submit_admin = submit_admin
         self._leader = leader
@@ -145,7 +147,7 @@ class HttpApi:
             respond(self._failure(failed("not-authorised", self._name)))
             return
         try:
-            request = parse_admin(body)
+            request = self._parse_admin(body)
         except BadRequest as error:
             respond(self._failure(failed("bad-request", self._name), str(error)))
             return

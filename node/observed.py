@@ -9,11 +9,14 @@ from collections.abc import Callable
 from node.core.settings import Role
 from node.metrics import Registry
 from node.operations import FAILURES
+from node.peer_filter import CLASSES, PeerFilter
 from node.replica import Replica
 from node.transport import Transport
 
 
-def metrics_of(replica: Replica, transport: Transport) -> Callable[[], str]:
+def metrics_of(
+    replica: Replica, transport: Transport, peer_filter: PeerFilter
+) -> Callable[[], str]:
     """What renders the metrics of a node."""
     registry = Registry()
     core, requests, snapshots = replica.core, replica.requests, replica.snapshots
@@ -61,5 +64,11 @@ def metrics_of(replica: Replica, transport: Transport) -> Callable[[], str]:
             f"node_operations_{label}_total",
             f"Operations answered {code or 'with success'}",
             lambda code=code: requests.answered.get(code, 0),  # type: ignore[misc]
+        )
+    for name in CLASSES:
+        registry.read_counter(
+            f"node_{name}_not_heard_total",
+            f"Messages of other nodes about {name} that a test had dropped",
+            lambda name=name: peer_filter.total(name),  # type: ignore[misc]
         )
     return registry.render

@@ -9,6 +9,7 @@ Rules of this file:
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import random
 import signal
@@ -16,10 +17,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NoReturn
 
 from node import __version__
 from node.acquaintances import Acquaintances
+from node.admin import AdminRequest, parse_admin
 from node.command_line import (
     EXIT_BUG,
     EXIT_BUSY,
@@ -43,10 +46,12 @@ from node.core.settings import MS
 from node.disk import StoreDisk
 from node.http_api import HttpApi
 from node.observed import metrics_of
-from node.operations import parse
+from node.operations import Answer, parse
+from node.peer_filter import PeerFilter
 from node.replica import Replica
 from node.state_machine import StateMachine
 from node.transport import Transport, address_from_text
+from node.waiters import Reply
 
 TICKS_PER_HEARTBEAT = 5
 STOP_S_MAX = 1.0
@@ -86,6 +91,7 @@ class Node:
         core, state = _recovered(options, data, self._started_ns)
         data.store.release_recovered()
         self._acquaintances = Acquaintances(data.directory, core, log)
+        self._peer_filter = PeerFilter()
         self._transport = Transport(
             name=identity.name,
             address=data.peer,
@@ -93,7 +99,7 @@ class Node:
             secret=data.secret,
             incarnation=identity.incarnation,
             admit=self._acquaintances.admit,
-            receive=lambda source, document: self._replica.receive(source, document),
+            receive=self._receive,
             lost=lambda member: self._replica.peer_lost(member),
             event=log,
         )
@@ -114,11 +120,12 @@ class Node:
             name=identity.name,
             parse=parse,
             submit=self._replica.submit,
-            submit_admin=self._replica.submit_admin,
+            submit_admin=self._administrate,
             status=self._status,
             members=self._members,
-            metrics=metrics_of(self._replica, self._transport),
+            metrics=metrics_of(self._replica, self._transport, self._peer_filter),
             leader=lambda: core.leader,
+            parse_admin=partial(parse_admin, testing=options.testing_faults),
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -138,6 +145,21 @@ class Node:
         await self._http.close()
         self._transport.close()
         self._disk.close(STOP_S_MAX)
+
+    def _receive(self, source: str, document: Mapping[str, Json]) -> None:
+        """A message of another node: lost here, if a test wants that, as if it had never come."""
+        if self._peer_filter.admits(source, document.get("type"), time.monotonic_ns()):
+            self._replica.receive(source, document)
+
+    def _administrate(self, request: AdminRequest, reply: Reply) -> None:
+        """What concerns this process alone is done at once, also by one that waits for a leader."""
+        if request.op != "drop_messages":
+            self._replica.submit_admin(request, reply)
+            return
+        until_ns = time.monotonic_ns() + request.for_ms * MS
+        self._peer_filter.drop(request.classes, request.peers, until_ns)
+        core, dropped = self._replica.core, json.dumps(self._peer_filter.dropped())
+        reply(Answer("", dropped, core.commit_index, core.term, core.name))
 
     def _tick(self) -> None:
         interval_s = self._options.settings.heartbeat_interval_ns / TICKS_PER_HEARTBEAT / 1e9

@@ -93,8 +93,11 @@ class Snapshots:
         if due and not self._saving and not self._adopting:
             self.take(lambda index: None)
 
-    def take(self, done: Callable[[int], None]) -> bool:
-        """Take a snapshot of the state now. False if one is being taken, or nothing is applied."""
+    def take(self, done: Callable[[int], None], *, keeps: bool = True) -> bool:
+        """Take a snapshot of the state now. False if one is being taken, or nothing is applied.
+
+        Without `keeps` the log keeps nothing for late followers.
+        """
         state = self._state()
         index = state.applied_index
         if self._saving or self._adopting or index < self._core.log.base_index or index == 0:
@@ -110,16 +113,16 @@ class Snapshots:
             self._saving = False
             self.taken += 1
             self.index = max(self.index, index)
-            self._cut(index)
+            self._cut(index, self._entries_max if keeps else 0)
             done(index)
 
         self._disk.save(meta, state.image(), saved)
         return True
 
-    def _cut(self, index: int) -> None:
+    def _cut(self, index: int, kept: int) -> None:
         """Shorten the log, but for what late followers may ask for."""
         pinned = [reader.meta.index for reader in self._readers.values()]
-        self._core.compact(min([index - self._entries_max, *pinned]))
+        self._core.compact(min([index - kept, *pinned]))
         self._disk.compact(index)
         self._event(f"snapshot at {index}, log from {self._core.log.first_index}")
 

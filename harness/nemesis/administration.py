@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from harness.nemesis.damage import Damage
-from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
+from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports, Unable
 from harness.nemesis.plan import ADMINISTRATIVE, DAMAGING, Fault
 from harness.nemesis.roster import Roster
 from harness.remote.agent_client import Agent
@@ -43,22 +43,6 @@ def make_administrative(crew: Crew, operator: Operator, roster: Roster) -> Mappi
 def unable(reason: str) -> Mapping[str, FaultKind]:
     """Return these kinds for a system that takes no orders: each is skipped, with the reason."""
     return dict.fromkeys((*ADMINISTRATIVE, *DAMAGING), Unable(reason))
-
-
-@dataclass(frozen=True, slots=True)
-class Unable:
-    """A kind of fault that this system does not know."""
-
-    reason: str
-
-    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Say why nothing is done."""
-        del fault
-        return {node: Report(Certainty.SKIPPED, self.reason) for node in targets}
-
-    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
-        """Nothing was done."""
-        return self.start(fault, targets)
 
 
 @dataclass(slots=True)

@@ -27,12 +27,13 @@ from harness.nemesis.plan import (
     ADMINISTRATIVE,
     DAMAGING,
     LEADER,
+    LOSSES,
     OPTIONAL,
     TAKING,
     Fault,
     Plan,
 )
-from harness.nemesis.quorum import HARMLESS, allowed, harmed_by
+from harness.nemesis.quorum import HARMLESS, allowed, harmed_by, harms_all
 from harness.progress import Progress
 
 # The longest single wait, so that a stop is heard soon.
@@ -272,6 +273,9 @@ class Conductor:
         """Turn symbolic targets into nodes, and pass over nodes that another fault holds down, or
         without which there would be no quorum."""
         count, struck = len(fault.targets), self._struck()
+        everybody = allowed(configurations, struck, self._nodes) == self._nodes
+        if harms_all(fault.kind, fault.name) and not everybody:
+            return ()
         if fault.kind == "partition" and LEADER not in fault.targets:
             harmed = self._harmed(fault, fault.targets)
             if harmed == fault.targets:  # it can do with others, or fewer
@@ -295,9 +299,9 @@ class Conductor:
 
     def _harmed(self, fault: Fault, targets: tuple[str, ...]) -> tuple[str, ...]:
         grudge = None
-        if fault.kind == "partition" and targets:
+        if fault.kind == "partition" and targets and fault.name not in LOSSES:
             grudge = grudge_of(fault, self._nodes, targets)
-        return harmed_by(fault.kind, fault.name, targets, grudge)
+        return harmed_by(fault.kind, fault.name, targets, grudge, self._nodes)
 
     def _struck(self) -> set[str]:
         """Return whoever is harmed by now, or says nothing; only where a quorum is to be kept."""

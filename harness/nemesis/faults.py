@@ -69,6 +69,22 @@ class FaultKind(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """Faults that this system does not know."""
+
+    reason: str
+
+    def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Say why nothing is done."""
+        del fault
+        return {node: Report(Certainty.SKIPPED, self.reason) for node in targets}
+
+    def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
+        """Nothing was done."""
+        return self.start(fault, targets)
+
+
 class Crew:
     """The agents of a cluster, commanded at the same time."""
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from harness.nemesis.disk import Disk
 from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
+from harness.nemesis.message_loss import make_losses
 from harness.nemesis.network import Network
 from harness.nemesis.partition import Partition
 from harness.nemesis.plan import Fault
@@ -34,7 +35,7 @@ _STROBE_LOOKS: Final = 12
 def make_kinds(crew: Crew, system: System) -> Mapping[str, FaultKind]:
     """Return every kind of fault by its name in a plan."""
     return {
-        "partition": Partition(crew),
+        "partition": Partition(crew, make_losses(crew, system)),
         "kill": Kill(crew, system),
         "pause": Pause(crew),
         "clock": Clock(crew, system),

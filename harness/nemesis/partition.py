@@ -18,9 +18,9 @@ from random import Random
 
 from harness.hosts.host import version_of
 from harness.nemesis import grudges
-from harness.nemesis.faults import Certainty, Crew, Report, Reports
+from harness.nemesis.faults import Certainty, Crew, FaultKind, Report, Reports
 from harness.nemesis.grudges import Grudge
-from harness.nemesis.plan import Fault
+from harness.nemesis.plan import LOSSES, Fault
 from harness.nemesis.repeating import Repeating
 from harness.remote.agent_client import Agent
 from harness.remote.evidence import Dropped, Skipped
@@ -62,13 +62,20 @@ class _Cut:
 
 @dataclass(slots=True)
 class Partition:
-    """Cuts links by dropping packets at the receiver."""
+    """Cuts links by dropping packets at the receiver.
+
+    Where messages of one class are to be lost, and packets do not show their class, that is left to
+    `losses`.
+    """
 
     crew: Crew
+    losses: FaultKind
     _cuts: dict[int, _Cut] = field(default_factory=dict)
 
     def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
         """Make every node of the grudge deaf to those it drops; a flapping link comes and goes."""
+        if fault.name in LOSSES:
+            return self.losses.start(fault, targets)
         cut = _Cut(grudge_of(fault, self.crew.cluster.nodes, targets))
         self._cuts[fault.id] = cut
         reports = self._apply(cut)
@@ -85,7 +92,8 @@ class Partition:
 
     def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
         """Let everybody hear everybody, and count what was not heard meanwhile."""
-        del targets
+        if fault.name in LOSSES:
+            return self.losses.stop(fault, targets)
         cut = self._cuts.pop(fault.id, None)
         if cut is None:
             return {}

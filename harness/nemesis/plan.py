@@ -35,6 +35,9 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "minority",
         "one-way-leader",
         "flapping",
+        "no-votes",
+        "no-appends",
+        "no-snapshots",
     ),
     "kill": (
         "kill-leader",
@@ -81,6 +84,10 @@ ADMINISTRATIVE: Final = ("member", "transfer", "snapshot")
 # Kinds that damage a node's data, so that it has to be made anew.
 DAMAGING: Final = ("damage", "amnesia")
 
+# Partitions that cut no link: messages of one class are lost, where the system can be told to lose
+# them. The parameter `classes` names it.
+LOSSES: Final = ("no-votes", "no-appends", "no-snapshots")
+
 _VERSION: Final = 1
 
 # Variants for which many hosts lack the means, that pass over a node which is no voter just then or
@@ -90,6 +97,7 @@ OPTIONAL: Final = (
     ("disk", "slow"),
     ("resource", "cpu"),
     ("resource", "memory"),
+    *(("partition", name) for name in LOSSES),
     *(("network", name) for name in VARIANTS["network"]),
     ("damage", "torn-write"),
     ("damage", "bit-flip"),
@@ -252,6 +260,8 @@ def _fault(
     elif kind == "resource":
         targets = (LEADER if random.random() < 0.5 else fallback[0],)
         parameters = _resource_parameters(name, random)
+    elif name in LOSSES:
+        targets, parameters = _loss(name, random, fallback)
     elif name in ("on-all", "kill-all", "pause-all", "power-loss-all"):
         targets = tuple(nodes)
     elif name.endswith("minority"):
@@ -290,6 +300,22 @@ def _fault(
         fallback=tuple(fallback),
         parameters=parameters,
     )
+
+
+def _loss(
+    name: str, random: Random, fallback: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Choose who loses what. Votes and snapshots are seldom sent: so one node `misses` something
+    besides, which makes them necessary. See docs/nemesis.md, "Messages of one class"."""
+    if name == "no-votes":
+        one = random.choice(("leader", "other"))
+        parameters = {"classes": ["votes"], "one": one, "misses": ["appends", "heartbeats"]}
+        return tuple(fallback), parameters
+    if name == "no-snapshots":
+        return tuple(fallback), {"classes": ["snapshots"], "one": "other", "misses": ["appends"]}
+    majority = len(fallback) // 2 + 1
+    count = random.choice((0, max(1, (len(fallback) - 1) // 2), majority))
+    return tuple(fallback[:count]) or (LEADER,), {"classes": ["appends"]}
 
 
 def _resource_parameters(name: str, random: Random) -> dict[str, Any]:

@@ -19,6 +19,10 @@ from harness.nemesis.grudges import Grudge
 HARMLESS: Final = ("transfer", "snapshot")
 # Partitions that name all nodes as their targets: who is cut off follows from who hears whom.
 _OF_ALL: Final = ("halves", "majorities-ring", "bridge")
+# Where messages of a class are lost at some nodes, everybody may suffer: one of those nodes may
+# lead, or come to lead, and a leader that does not hear the answers is of no use to anybody. Who
+# does not hear votes is heard himself, and the others can elect without him.
+_OF_ANYBODY: Final = ("no-appends", "no-snapshots")
 
 
 def has_majority(voters: Collection[str], harmed: Collection[str]) -> bool:
@@ -42,12 +46,23 @@ def allowed(
     return tuple(taken)
 
 
+def harms_all(kind: str, name: str) -> bool:
+    """Whether a fault harms every node, whomever it strikes."""
+    return kind == "partition" and name in _OF_ANYBODY
+
+
 def harmed_by(
-    kind: str, name: str, targets: Sequence[str], grudge: Grudge | None = None
+    kind: str,
+    name: str,
+    targets: Sequence[str],
+    grudge: Grudge | None = None,
+    nodes: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Return the nodes that a fault harms; `grudge` is who drops whose packets in a partition."""
+    """Return which of the nodes a fault harms; `grudge` is who drops whose packets in a partition."""
     if kind in HARMLESS:
         return ()
+    if harms_all(kind, name) and targets:
+        return tuple(nodes)
     if kind == "partition" and name in _OF_ALL and grudge is not None:
         return left_out(targets, grudge)
     return tuple(targets)

@@ -38,6 +38,9 @@ VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {
         "minority": "a minority and the majority do not hear each other",
         "one-way-leader": "the leader hears nobody, or nobody hears it",
         "flapping": "one node is cut off and healed again, every 0.2 to 0.8 s",
+        "no-votes": "votes are lost everywhere while one node, or the leader, hears no heartbeats",
+        "no-appends": "entries do not reach some nodes, or their answers the leader; heartbeats arrive",
+        "no-snapshots": "one node is left behind, and no snapshot reaches it",
     },
     "kill": {
         "kill-leader": "the leader is killed",

@@ -32,6 +32,7 @@ from harness.systems.administrated import Members, Reply
 from harness.systems.fault_model import FaultModel, Loss, Share
 from harness.systems.kind import SystemKind
 from harness.systems.one_post import CONNECT_S_MAX, code_of
+from harness.systems.peer_filter import Counts
 from harness.systems.raft_client import RaftClient
 from harness.systems.raft_session import SharedSession
 from harness.systems.raft_words import WORDS
@@ -128,6 +129,7 @@ class RaftSystem:
             str(request_timeout_ms),
             "--snapshot-entries",
             str(SNAPSHOT_ENTRIES),
+            "--testing-faults",
             *(["--leases"] if self.reads == "lease" else []),
         ]
 
@@ -216,18 +218,35 @@ class RaftSystem:
         """Ask for a snapshot."""
         return self._administrate(via, {"op": "snapshot"}, timeout_s)
 
-    def _administrate(self, via: str, body: Mapping[str, str], timeout_s: float) -> Reply:
-        connect_s = min(CONNECT_S_MAX, timeout_s / 2)
+    def drop_messages(
+        self, node: str, classes: Sequence[str], *, for_ms: int, timeout_s: float
+    ) -> Counts | None:
+        """Ask for messages of these classes to be lost."""
+        body = {"op": "drop_messages", "classes": [*classes], "peers": [], "for_ms": for_ms}
         try:
-            response = _status_session().post(
-                f"{self._url(via)}/v1/admin",
-                json=body,
-                timeout=(connect_s, timeout_s - connect_s),
-                allow_redirects=False,
-            )
-            return raft_admin.reply_of(response.status_code, response.content)
+            return raft_admin.counts_of(*self._post(node, body, timeout_s))
+        except (requests.RequestException, HTTPError):
+            return None
+
+    def compact(self, node: str, timeout_s: float) -> Reply:
+        """Ask for a snapshot and a log that begins behind it."""
+        return self._administrate(node, {"op": "compact"}, timeout_s)
+
+    def _administrate(self, via: str, body: Mapping[str, str], timeout_s: float) -> Reply:
+        try:
+            return raft_admin.reply_of(*self._post(via, body, timeout_s))
         except (requests.RequestException, HTTPError) as error:
             return raft_admin.reply_of_failure(code_of(error))
+
+    def _post(self, via: str, body: Mapping[str, object], timeout_s: float) -> tuple[int, bytes]:
+        connect_s = min(CONNECT_S_MAX, timeout_s / 2)
+        response = _status_session().post(
+            f"{self._url(via)}/v1/admin",
+            json=body,
+            timeout=(connect_s, timeout_s - connect_s),
+            allow_redirects=False,
+        )
+        return response.status_code, response.content
 
     def _url(self, node: str) -> str:
         return f"http://{self._address(node, CLIENT_PORT)}"

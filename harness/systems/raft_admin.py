@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harness.systems.administrated import Ending, Members, Reply
+from harness.systems.peer_filter import Counts
 
 REFUSALS: Final = frozenset(
     {
@@ -58,6 +59,20 @@ def reply_of(status: int, body: bytes) -> Reply:
 def reply_of_failure(code: str) -> Reply:
     """Read the end of a request that got no answer."""
     return Reply(ending=Ending.REFUSED if code in REFUSALS else Ending.UNKNOWN, code=code)
+
+
+def counts_of(status: int, body: bytes) -> Counts | None:
+    """Read an answer to `drop_messages`; `None` if it is none."""
+    try:
+        if status != 200:
+            return None
+        return {
+            (name, source): int(count)
+            for name, sources in json.loads(body)["value"].items()
+            for source, count in sources.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def members_of(answer: Mapping[str, Any]) -> Members | None:

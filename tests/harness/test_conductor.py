@@ -74,6 +74,7 @@ class Stage:
 
     def conduct(self, *faults: Fault, for_ms: int, finish: bool = True) -> Conductor:
         began_ns = time.monotonic_ns()
+        self.stopped = threading.Event()  # the end of an earlier one is not that of this one
         conductor = Conductor(
             plan=Plan(seed=0, faults=faults),
             nodes=NODES,
@@ -260,6 +261,28 @@ def test_a_partition_of_all_happens_only_if_a_majority_stays_together(stage: Sta
     assert len(record.harmed) == 1
     keep(stage, NODES, silent=set(NODES) - set(record.harmed))
     assert stage.conduct(ring, for_ms=200).records[0].targets == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "struck"),
+    [
+        ("no-votes", NODES, ("n1",)),
+        ("no-appends", (LEADER,), ()),
+        ("no-appends", ("n3",), ()),
+        ("no-snapshots", NODES, ()),
+    ],
+)
+def test_where_a_quorum_is_kept_a_minority_may_lose_votes_and_nobody_anything_else(
+    stage: Stage, name: str, targets: tuple[str, ...], struck: tuple[str, ...]
+) -> None:
+    loss = replace(fault(0, 0, 150, *targets, kind="partition"), name=name)
+    anybody = stage.conduct(loss, for_ms=300).records[0]
+    assert anybody.targets == tuple("n2" if one == LEADER else one for one in targets)
+    assert anybody.harmed == NODES, "without a quorum to be kept"
+    keep(stage, NODES)
+    kept = stage.conduct(loss, for_ms=300).records[0]
+    assert (kept.targets, kept.harmed) == (struck, struck)
+    assert kept.certainty is (Certainty.INSTALLED if struck else Certainty.SKIPPED)
 
 
 def test_both_configurations_of_a_change_keep_their_majority(stage: Stage) -> None:

@@ -37,7 +37,7 @@ def test_a_run_under_every_kind_of_fault_passes_and_shows_its_evidence(
         nemesis=("partition", "kill", "pause", "clock"),
         time_limit=19,
         nemesis_interval=3,
-        seed=20,
+        seed=22,  # its partitions all cut links: votes are not sent in every second
     )
     assert result.outcome is Outcome.PASS, result.reasons
     document = json.loads((result.path / "outcome.json").read_text())

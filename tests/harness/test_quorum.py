@@ -114,6 +114,14 @@ def test_a_fault_harms_its_targets_but_for_those_that_harm_nobody() -> None:
     assert len(harmed_by("partition", "halves", NODES, halves)) == 3
 
 
+def test_who_does_not_hear_votes_is_harmed_and_by_lost_appends_and_snapshots_everybody() -> None:
+    """A node that loses appends may lead, or come to: then nobody gets anything done."""
+    assert harmed_by("partition", "no-votes", ["n1", "n2"], None, NODES) == ("n1", "n2")
+    assert harmed_by("partition", "no-appends", ["n2"], None, NODES) == NODES
+    assert harmed_by("partition", "no-snapshots", ["n2"], None, NODES) == NODES
+    assert harmed_by("partition", "no-appends", [], None, NODES) == (), "it struck nobody"
+
+
 def test_every_partition_of_all_nodes_is_known_as_such() -> None:
     """One that names all nodes and is not known would count as harming all of them."""
     assert {"halves", "majorities-ring", "bridge"} <= set(VARIANTS["partition"])

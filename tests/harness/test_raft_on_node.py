@@ -15,6 +15,7 @@ import pytest
 
 from checker.history import EventType
 from harness.client import Completion
+from harness.systems.administrated import Ending as Done
 from harness.systems.raft import RaftSystem, build_archive
 from harness.systems.raft_client import RaftClient
 from harness.systems.raft_http import Ending, Wire, failed
@@ -307,3 +308,18 @@ def test_other_kinds_of_reads_are_understood(system: RaftSystem, reads: str) -> 
     for steps in ([["r", "nothing", None]], [["r", "nothing", None], ["w", "some", 1]]):
         assert ask(asking, "txn", steps).type is OK
     asking.close()
+
+
+def test_a_node_of_the_harness_loses_messages_when_told_and_compacts_its_log(
+    system: RaftSystem,
+) -> None:
+    asking = client(system, "register")
+    assert ask(asking, "write", 1, "compacted").type is OK
+    assert system.drop_messages("n1", ["votes"], for_ms=50, timeout_s=5.0) == {}
+    assert system.drop_messages("n1", ["gossip"], for_ms=50, timeout_s=5.0) is None
+    reply = system.compact("n1", 5.0)
+    assert reply.ending is Done.DONE, reply
+    status = system.status("n1", 5.0)
+    assert status is not None
+    assert status.raw["first_index"] == reply.index + 1
+    assert status.raw["snapshot_index"] == reply.index

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from harness.errors import HostError
-from harness.nemesis.faults import Certainty, Crew, Report
+from harness.nemesis.faults import Certainty, Crew, Report, Unable
 from harness.nemesis.partition import Partition
 from harness.nemesis.plan import Fault
 from harness.nemesis.process import Kill
@@ -197,7 +197,7 @@ def test_a_voter_that_could_not_be_started_again_is_no_evidence() -> None:
 
 def test_a_partition_cuts_all_addresses_of_a_host_and_counts_them_as_one() -> None:
     agents = Agents()
-    partition = Partition(crew(agents))
+    partition = Partition(crew(agents), Unable("it is not asked"))
     alone = fault("partition", "isolate-one", "n1")
     started = partition.start(alone, ("n1",))
     assert started["n2"].detail == "drops packets from n1"
@@ -208,7 +208,7 @@ def test_a_partition_cuts_all_addresses_of_a_host_and_counts_them_as_one() -> No
 
 def test_a_flapping_link_is_cut_and_healed_in_turn_and_every_cut_counts() -> None:
     agents = Agents()
-    partition = Partition(crew(agents))
+    partition = Partition(crew(agents), Unable("it is not asked"))
     flapping = fault("partition", "flapping", "n1")
     partition.start(flapping, ("n1",))
     wait_for(agents, 12)

@@ -6,12 +6,13 @@ Rules of this file: the API is given everything it needs as it is; nothing is pa
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import h11
 from peer_lab import FakeSocket
 
-from node.admin import AdminRequest
+from node.admin import AdminRequest, parse_admin
 from node.http_api import HttpApi, Reply
 from node.http_connection import Head, HttpConnection, Judge
 from node.operations import FAILURES, Answer, Failure, Operation, parse
@@ -55,6 +56,7 @@ class Lab:
             members=lambda: {"voters": ["n1"]},
             metrics=lambda: "# nothing\n",
             leader=lambda: "n2",
+            parse_admin=partial(parse_admin, testing=True),
             admin_token=token,
         )
 

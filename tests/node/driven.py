@@ -3,6 +3,8 @@
 Rules of this file: nothing happens but what the test asks for; a pump is one turn of the driver.
 """
 
+from typing import Any
+
 from servers import SETTINGS, advance, elect, server, take
 from test_node_replica import Fakes
 
@@ -87,7 +89,7 @@ class Driven:
         self.call(Operation("write", key, value))
         self.acknowledge()
 
-    def ask(self, op: str, **fields: str) -> None:
+    def ask(self, op: str, **fields: Any) -> None:
         self.replica.submit_admin(AdminRequest(op, **fields), self.fakes.answers.append)
         self.pump()
 

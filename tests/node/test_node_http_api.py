@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from peer_lab import run
 
 import node.operations
-from node.admin import FIELDS, AdminRequest, parse_admin
+from node.admin import FIELDS, TESTING, AdminRequest, parse_admin
 from node.http_api import description
 from node.operations import FAILURES, Answer, BadRequest, Operation, failed
+from node.peer_filter import CLASSES, FOR_MS_MAX
 
 DOCUMENT: dict[str, Any] = json.loads(description())
 POSTS = ("/v1/kv", "/v1/admin")
@@ -193,16 +194,26 @@ def test_the_parser_takes_what_is_described_and_nothing_else(data: st.DataObject
         node.operations.parse(json.dumps(data.draw(bad(OPERATIONS[op]))).encode())
 
 
-@given(st.data(), st.sampled_from(sorted(FIELDS)))
+@given(st.data(), st.sampled_from(sorted({**FIELDS, **TESTING})))
 def test_what_an_operator_may_ask_is_what_is_described(data: st.DataObject, op: str) -> None:
     schema = variants("/v1/admin")[op]
     body = data.draw(good(schema))
-    request = parse_admin(json.dumps(body).encode())
-    assert request == AdminRequest(**body)
+    request = parse_admin(json.dumps(body).encode(), testing=True)
+    lists = {name: tuple(value) for name, value in body.items() if isinstance(value, list)}
+    assert request == AdminRequest(**{**body, **lists})
     with pytest.raises(BadRequest):
-        parse_admin(json.dumps(data.draw(bad(schema))).encode())
+        parse_admin(json.dumps(data.draw(bad(schema))).encode(), testing=True)
     with pytest.raises(BadRequest, match="has no field"):
-        parse_admin(json.dumps({**body, "other": 1}).encode())
+        parse_admin(json.dumps({**body, "other": 1}).encode(), testing=True)
+
+
+@given(st.data(), st.sampled_from(sorted(TESTING)))
+def test_a_node_that_was_not_started_for_tests_knows_nothing_of_faults(
+    data: st.DataObject, op: str
+) -> None:
+    body = data.draw(good(variants("/v1/admin")[op]))
+    with pytest.raises(BadRequest, match=r"^op must be one of add_member, [^:]*, snapshot$"):
+        parse_admin(json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(
@@ -230,9 +241,15 @@ def test_wrong_requests_of_an_operator_are_refused(body: bytes) -> None:
 
 
 def test_the_description_and_the_tables_name_the_same_things() -> None:
-    assert set(FIELDS) == set(variants("/v1/admin"))
+    fields = {**FIELDS, **TESTING}
+    assert set(fields) == set(variants("/v1/admin"))
     for op, schema in variants("/v1/admin").items():
-        assert set(schema["required"]) == {"op", *FIELDS[op]}
+        assert set(schema["required"]) == {"op", *fields[op]}
+        testing = schema.get("description", "").startswith("With --testing-faults only")
+        assert testing == (op in TESTING)
+    drop = variants("/v1/admin")["drop_messages"]["properties"]
+    assert drop["classes"]["items"]["enum"] == list(CLASSES)
+    assert drop["for_ms"]["maximum"] == FOR_MS_MAX
     described = {code for path in POSTS for code in codes_of(path)}
     assert described | {"not-found"} == set(FAILURES)
     for path in POSTS:
