@@ -226,7 +226,7 @@ class Cluster:
 
     def collect(self, target: Path, clock: Callable[[], int]) -> tuple[list[str], list[str]]:
         """Fetch every host's log and data below `target`; returns what could not be, and why: of
-        hosts without a log, and of others.
+        hosts without a whole log, and of others.
 
         Secrets stay behind: those that the system keeps in files, and what looks like one.
 
@@ -242,7 +242,12 @@ class Cluster:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 secrets = self._secrets(node)
-                self._fetch(node, self.log(node), folder / "system.log", _LOG_BYTES_MAX, secrets)
+                log = folder / "system.log"
+                skipped = self._fetch(node, self.log(node), log, _LOG_BYTES_MAX, secrets)
+                if skipped:
+                    unread.append(
+                        f"{node}: the first {skipped} bytes of its log were not looked at"
+                    )
                 lacking = problems
                 before_ns = clock()
                 host_ns = self._agents[node].wall_clock().monotonic_ns
@@ -271,11 +276,13 @@ class Cluster:
 
     def _fetch(
         self, node: str, path: str, target: Path, bytes_max: int, secrets: Sequence[bytes]
-    ) -> None:
+    ) -> int:
+        """Fetch the end of a file; return how much of its beginning was left out."""
         with tempfile.TemporaryDirectory(prefix="splitbrain-") as aside:
             fetched = Path(aside, "fetched")
-            self._remotes[node].download(path, fetched, bytes_max=bytes_max)
+            done = self._remotes[node].download(path, fetched, bytes_max=bytes_max)
             keep_without_secrets(fetched, target, secrets)
+        return done.skipped_bytes
 
     def _fetch_folder(self, node: str, name: str, folder: Path, secrets: Sequence[bytes]) -> None:
         """Fetch the files of a folder; not those of folders in it."""

@@ -219,9 +219,9 @@ def _liveness(findings: Findings) -> list[CheckSummary]:
 def log_scan(findings: Findings) -> list[CheckSummary]:
     """Judge what the systems' logs gave away, if there were any.
 
-    What a node may say for want of what a fault took from it is explained, and so is what one says that
-    refuses to run on damaged data. Want of memory that no
-    fault explains is the host's: a failure, of which nobody is accused.
+    What a node may say for want of what a fault took from it is explained, and so is what one says
+    that refuses to run on damaged data. Want of memory that no fault explains is the host's: a
+    failure, of which nobody is accused.
     """
     if not findings.log_scans and not findings.unread_logs:
         return []

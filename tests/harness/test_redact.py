@@ -16,7 +16,7 @@ from harness.hosts.host import HostAddress
 from harness.redact import LINE_BYTES_MAX, MARK, Redactor, in_text
 from harness.remote.agent_client import Agent
 from harness.remote.evidence import Clocks
-from harness.remote.ssh import Remote, Result
+from harness.remote.ssh import Download, Remote, Result
 from harness.run import _log_to
 from harness.systems.system import System
 
@@ -128,8 +128,9 @@ class FakeHost:
         folder = f"{command[1]}/"
         return "".join(f"{path.removeprefix(folder)}\n" for path in self.files if folder in path)
 
-    def download(self, path: str, target: Path, *, bytes_max: int) -> None:
-        target.write_bytes(self.files[path][-bytes_max:])
+    def download(self, path: str, target: Path, *, bytes_max: int) -> Download:
+        size = target.write_bytes(self.files[path][-bytes_max:])
+        return Download(size, len(self.files[path]) - size)
 
     def wall_clock(self) -> Clocks:
         return Clocks(wall_ns=0, monotonic_ns=0)
@@ -176,3 +177,17 @@ def test_a_host_whose_log_could_not_be_had_is_told_apart_from_one_that_lacks_som
     unread, lacking = cluster.collect(tmp_path, lambda: 0)
     assert [len(unread), lacking] == [1, []]
     assert unread[0].startswith("n2: not everything could be fetched")
+
+
+def test_a_log_that_is_too_long_was_not_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.cluster._LOG_BYTES_MAX", 4)
+    host = FakeHost({LOG: b"panic\nend\n", f"{SYSTEM_HOME}/data/wal": b"123456"})
+    system = SimpleNamespace(data_folders=lambda: ("data",), secret_files=())
+    cluster = Cluster([address("n1")], cast("System", system))
+    cluster._remotes["n1"] = cast("Remote", host)
+    cluster._agents["n1"] = cast("Agent", host)
+    unread, lacking = cluster.collect(tmp_path, lambda: 0)
+    assert unread == ["n1: the first 6 bytes of its log were not looked at"]
+    assert lacking == []
