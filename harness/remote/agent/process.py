@@ -215,13 +215,21 @@ class System:
             "pid": child.pid,
             "status": status if status >= 0 else None,
             "signal": _signal_name(-status) if status < 0 else None,
-            "asked_by": self._asked_by or self.excuse,
+            "asked_by": whose_doing(status, self._asked_by, self.excuse),
             "at_wall_ns": time.time_ns(),
         }
         self._exits_total += 1
         self._exits = kept([*self._exits, record], _EXITS_MAX)
         with contextlib.suppress(OSError):  # a full disk: the record is still in memory
             write_atomically(self._exit_path, json_text(record))
+
+
+def whose_doing(status: int, asked_by: str | None, excuse: str | None) -> str | None:
+    """Return what an end is put down to. Whoever was to be killed and ended by itself was quicker:
+    it had another reason, which may excuse it."""
+    if asked_by == "kill" and status >= 0 and excuse is not None:
+        return excuse
+    return asked_by or excuse
 
 
 def kept(exits: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

@@ -352,3 +352,20 @@ def test_a_fault_that_has_run_out_says_so_though_nobody_renewed_it_since(
     assert cut.evidence()["lapses"] == 1
     assert cut.heal()["lapses"] == 1
     assert cut.evidence()["lapses"] == 0, "nothing is in force that could run out"
+
+
+@pytest.mark.parametrize(
+    ("status", "asked_by", "excuse", "expected"),
+    [
+        (-9, "kill", "failing disk", "kill"),
+        (4, "kill", "failing disk", "failing disk"),  # it ended before the signal came
+        (4, "kill", None, "kill"),
+        (0, "stop", "full disk", "stop"),
+        (4, None, "full disk", "full disk"),
+        (-11, None, None, None),
+    ],
+)
+def test_who_ends_by_itself_while_it_is_to_be_killed_has_a_reason_of_its_own(
+    status: int, asked_by: str | None, excuse: str | None, expected: str | None
+) -> None:
+    assert process.whose_doing(status, asked_by, excuse) == expected
