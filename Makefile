@@ -39,13 +39,16 @@ fuzz: setup ## the checker against trying all orders, five minutes
 
 # Slices of the night (tools/nightly.sh), in this order. What passed tonight is not run again.
 SLICES ?= faults sweep etcd survives docker vm simulator properties fuzz mutants bench
-NIGHT ?= store/nightly/$(shell date +%F)
+# The date is asked for once: a night ends after midnight.
+NIGHT := $(or $(NIGHT),store/nightly/$(shell date +%F))
+SLICE_S ?= 4800
 
 nightly: setup $(SLICES:%=$(NIGHT)/%.passed) ## what takes longer, in slices of at most 80 minutes; -k goes on after a failure
 
 $(NIGHT)/%.passed:
 	@mkdir -p $(NIGHT); echo "slice $*: $(NIGHT)/$*.log"; began=$$(date +%s); \
-	NIGHT=$(NIGHT) VENV=$(VENV) timeout --foreground 4800 tools/nightly.sh $* >$(NIGHT)/$*.log 2>&1; status=$$?; \
+	NIGHT=$(NIGHT) VENV=$(VENV) timeout -k 60 $(SLICE_S) tools/nightly.sh $* >$(NIGHT)/$*.log 2>&1 & \
+	trap "kill $$!" INT TERM; wait $$!; status=$$?; wait; \
 	echo "slice $*: exit $$status after $$(( $$(date +%s) - began )) s"; tail -n 3 $(NIGHT)/$*.log; \
 	[ $$status -eq 0 ] && touch $@
 

@@ -5,7 +5,8 @@ Rules of this file:
   can judge it again.
 - A checker that fails has shown nothing: that is a failure of ours, never a verdict. What other
   checks have shown until then stands.
-- Checks share the spec's budget, each with an equal part of what the ones before it left.
+- Checks share the spec's budget, each with an equal part of what the ones before it left. To look
+  whether something was wrong before a fault beyond the model takes as much again at most.
 """
 
 from __future__ import annotations
@@ -58,9 +59,15 @@ def judge(
             interrupts.allow()
             if (folder / store.HISTORY).is_file():
                 history = read_jsonl(folder / store.HISTORY)
+                since_ns = beyond_since_ns(findings.model, findings.records, spec.nodes)
                 # One by one: what is found is not lost by what goes wrong after it.
-                for summary in judge_history(spec, workload, history, findings, folder):
-                    checks.append(summary)  # noqa: PERF402  (extend keeps nothing of what fails)
+                found = judge_history(spec, workload, history, findings, folder)
+                for place, summary in enumerate(found):
+                    checks.append(summary)
+                    if since_ns is not None and _is_invalid(summary):
+                        check = workload.checks[place]
+                        before = _was_wrong_before(since_ns, spec, check, history, findings)
+                        checks[place] = replace(summary, inexcusable=before)
         except (HistoryError, OSError) as error:
             findings.failures.append(f"the history could not be checked: {error}")
         except KeyboardInterrupt:
@@ -68,9 +75,9 @@ def judge(
             left = workload.checks[len(checks) :]
             checks += [_unknown(check.name, "interrupted") for check in left]
         except Exception as error:
-            log.exception("the proof could not be made")
+            log.exception("judging broke off")
             why = f"{type(error).__name__}: {error}"
-            findings.failures.append(f"what proves the verdict could not be made: {why}")
+            findings.failures.append(f"judging broke off, and what was found before stands: {why}")
         finally:
             interrupts.defer()
     said = log_scan(findings)  # first: what its surroundings lacked is no system's fault
@@ -78,33 +85,39 @@ def judge(
 
 
 def judge_history(
-    spec: Spec, workload: Workload, history: History, findings: Findings, folder: Path | None
+    spec: Spec, workload: Workload, history: History, findings: Findings, folder: Path
 ) -> Iterator[CheckSummary]:
     """Run a workload's checks, each when it is asked for. What proves the first of the worst
-    verdicts is written into the run's folder, if given, when all are done.
+    verdicts is written into the run's folder when all are done.
 
     Raises `HistoryError` for a history that is none of this workload's.
     """
-    budget = Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
-    since_ns = beyond_since_ns(findings.model, findings.records, spec.nodes)
+    budget = _budget(spec)
     proved: tuple[Linearizable, CheckResult] | None = None
     for number, check in enumerate(workload.checks):
         result = _result(check, history, budget.share(len(workload.checks) - number), findings)
         if isinstance(result, CheckSummary):
             yield result
             continue
-        summary = _summary(check.name, result)
-        if since_ns is not None and isinstance(check, Linearizable) and _is_invalid(result):
-            # A history is linearizable only if each beginning of it is. Other checks may miss in a
-            # beginning what comes later.
-            share = budget.share(len(workload.checks) - number)
-            early = _result(check, _until(history, since_ns), share, findings)
-            summary = replace(summary, inexcusable=_is_invalid(early))
         if isinstance(check, Linearizable) and (proved is None or _is_worse(result, proved[1])):
             proved = check, result
-        yield summary
-    if folder is not None and proved is not None:
+        yield _summary(check.name, result)
+    if proved is not None:
         _write_proof(folder, *proved, history)
+
+
+def _was_wrong_before(
+    time_ns: int, spec: Spec, check: Check, history: History, findings: Findings
+) -> bool:
+    """Say whether what a check found wrong certainly was so by then. A history is linearizable only
+    if each beginning of it is; other checks may miss in a beginning what comes later."""
+    if not isinstance(check, Linearizable):
+        return False
+    return _is_invalid(_result(check, _until(history, time_ns), _budget(spec), findings))
+
+
+def _budget(spec: Spec) -> Budget:
+    return Budget.of(seconds=spec.budget_s, memory_mb=spec.memory_mb, clock=time.monotonic)
 
 
 def _is_worse(one: CheckResult, other: CheckResult) -> bool:

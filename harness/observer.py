@@ -91,12 +91,11 @@ class Observer:
 
     def _watch(self, node: str) -> None:
         while not self._done.wait(_INTERVAL_S):
-            status: Status | None = None
             try:
-                status = self._system.status(node, _TIMEOUT_S)
+                self._note(node, self._system.status(node, _TIMEOUT_S))
             except Exception as error:  # noqa: BLE001  (people's own code; who watches must not end)
                 self.error = f"{node} could not be watched: {type(error).__name__}: {error}"
-            self._note(node, status)
+                self._note(node, None)
 
     def _note(self, node: str, status: Status | None) -> None:
         now_ns = self._clock()
@@ -112,6 +111,7 @@ class Observer:
                 "clock_offset_ms": _ms(status.clock_offset_ns),
                 "clock_error_ms": _ms(status.clock_error_ns),
             }
+        line = json.dumps(record)  # first: what cannot be written is not taken in either
         with self._lock:
             self._latest[node] = status
             if status is not None:
@@ -121,7 +121,7 @@ class Observer:
                 self._leaders.setdefault(status.term, (now_ns, node))
             if not self._file.closed:
                 try:
-                    self._file.write(json.dumps(record) + "\n")
+                    self._file.write(f"{line}\n")
                     self._file.flush()
                 except OSError:
                     # A full disk is the journal's to report; samples are only for people.

@@ -56,21 +56,25 @@ class Service:
         answers = dict.fromkeys(self._nodes, "was asked, and its client does not return")
         mistakes: list[Exception] = []
 
+        answered = {node: threading.Event() for node in self._nodes}
+
         def ask(node: str) -> None:
+            client = Unopened(
+                lambda: self._system.client(node, self._data, timeout_s=_PROBE_TIMEOUT_S), node
+            )
             try:
-                answers[node] = self._serves(node, look, change, deadline)
+                answers[node] = self._serves(client, node, look, change, deadline)
             except Exception as error:  # noqa: BLE001  (it is raised where it is heard)
                 mistakes.append(error)
+            answered[node].set()  # first: closing may take for ever
+            with suppress(Exception):
+                client.close()
 
         # Not a pool, which would wait for ever for a client that does.
-        threads = [
-            threading.Thread(target=ask, args=(node,), name=f"asks-{node}", daemon=True)
-            for node in self._nodes
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0.0, deadline + _GRACE_S - time.monotonic()))
+        for node in self._nodes:
+            threading.Thread(target=ask, args=(node,), name=f"asks-{node}", daemon=True).start()
+        for one in answered.values():
+            one.wait(max(0.0, deadline + _GRACE_S - time.monotonic()))
         if mistakes:
             raise mistakes[0]
         return "; ".join(f"{node} {answer}" for node, answer in answers.items() if answer)
@@ -94,18 +98,13 @@ class Service:
                 return None, f"nobody leads ({', '.join(roles)})"
             time.sleep(_POLL_S)
 
-    def _serves(self, node: str, look: Probe, change: Probe | None, deadline: float) -> str:
-        client = Unopened(
-            lambda: self._system.client(node, self._data, timeout_s=_PROBE_TIMEOUT_S), node
-        )
-        try:
-            for probe, name in ((change, _key_of_its_own(node)), (look, _the_key)):
-                said = "" if probe is None else self._insist(client, probe, name, deadline)
-                if said and probe is not None:
-                    return f"serves no {probe.f} ({said}; {self._state(node)})"
-        finally:
-            with suppress(Exception):
-                client.close()
+    def _serves(
+        self, client: Client, node: str, look: Probe, change: Probe | None, deadline: float
+    ) -> str:
+        for probe, name in ((change, _key_of_its_own(node)), (look, _the_key)):
+            said = "" if probe is None else self._insist(client, probe, name, deadline)
+            if said and probe is not None:
+                return f"serves no {probe.f} ({said}; {self._state(node)})"
         return ""
 
     def _insist(

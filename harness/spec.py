@@ -130,7 +130,7 @@ class Spec:
         "the next, and how long each lasts",
     )
     nemesis_at_once: int = _option(
-        0, "the most faults in force at once; 0 for any number", low=0, high=100
+        0, "the most faults planned for one moment; 0 for any number", low=0, high=100
     )
     quorum: str = _option(
         ANY,

@@ -7,10 +7,13 @@
 #
 # Rules of this file: a slice ends with 0 only if all of it holds; what a machine lacks is said and
 # is no pass of the slice. Each can be run alone and again; the long ones go on where they were.
+# What a slice began ends with it: who is told to stop waits for the command under way to do so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 BIN="${VENV:-.venv}/bin"
 NIGHT="${NIGHT:-store/nightly/$(date +%F)}" # what the slices leave, and which of them passed
+trap 'exit 143' TERM
+trap 'jobs -p | xargs -r kill || true' EXIT
 
 # The command is there, or the slice has not run: exit 2 is "usage" everywhere.
 needs() {
@@ -42,12 +45,15 @@ case "${1:-}" in
     "$BIN/python" -m harness.sim "$first" "$((first + 500000))" --seconds 2400 & other=$!
     "$BIN/python" -m harness.sim "$((first + 500000))" "$((first + 1000000))" --seconds 2400
     wait "$other" ;;
-  faults) # every kind of fault, and the table of the evidence each gave
-    sweep tools/every_fault.toml "$NIGHT/faults"
+  faults) # every kind of fault, and the table of the evidence each gave, whatever came of the runs
+    status=0
+    sweep tools/every_fault.toml "$NIGHT/faults" || status=$?
+    [ "$status" -ne 130 ] || exit 130 # interrupted
     # Beyond what the node promises, so what comes of it is in doubt at best, or nothing is found.
     "$BIN/splitbrain" test --nemesis amnesia --nodes 5 --time-limit 120 --store "$NIGHT/faults" \
-      || [ $? -eq 3 ]
-    "$BIN/python" tools/fault_table.py "$NIGHT/faults" ;;
+      || [ $? -eq 3 ] || status=1
+    "$BIN/python" tools/fault_table.py "$NIGHT/faults"
+    exit "$status" ;;
   sweep) # every workload under a draw of all faults
     sweep docs/examples/nightly.toml "$NIGHT/sweep" ;;
   etcd) # another system: it keeps its word, and the control that does not is caught

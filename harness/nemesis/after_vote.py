@@ -57,6 +57,8 @@ class AfterVote:
 
     def stop(self) -> tuple[dict[str, Struck], dict[str, str]]:
         """End it; return who was struck, and by node what went wrong."""
+        for watch in self._watches.values():
+            watch.end()  # all of them, also if one does not stop
         ended = {node: watch.stop() for node, watch in self._watches.items()}
         problems = {node: problem for node, (_, problem) in ended.items() if problem}
         return dict(self._struck), problems

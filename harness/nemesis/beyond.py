@@ -4,8 +4,8 @@ Rules of this file:
 - Before: `--nemesis all` draws no kind of fault with a variant that takes more than the system
   promises to survive. Who names such a kind gets it.
 - After: it counts what was seen, not what was planned. A fault that may have happened counts as one
-  that did: of a system that may have been wronged nobody says that it is wrong. What was
-  wrong before the first of them is another matter.
+  that did: of a system that may have been wronged nobody says that it is wrong. What was wrong
+  before the first of them is another matter.
 - A node that lost durable data and refused to run without them has crashed for good, which is
   within the model on as many nodes as the model says. One that ran on is beyond every model here.
 - Pure.

@@ -14,6 +14,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class Damage:
     clock: Callable[[], float] = time.monotonic
     # Nodes that were to be replaced, and do not vote yet.
     _outside: set[str] = field(default_factory=set)
+    # Two kinds of fault may begin at once: who may be struck is asked when the other one has struck.
+    _striking: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def _model(self) -> FaultModel:
@@ -59,14 +62,15 @@ class Damage:
 
     def start(self, fault: Fault, targets: Sequence[str]) -> Reports:
         """Damage, start again, and look what comes of it."""
-        # Half a write takes nothing that anybody relies on.
-        unfit = {} if fault.name == TORN_WRITE else self.roster.unfit(targets)
-        fit = [node for node in targets if node not in unfit]
-        passed_over = {node: Report(Certainty.SKIPPED, why) for node, why in unfit.items()}
-        return {
-            **passed_over,
-            **self.crew.on(fit, lambda node, agent: self._do(fault, node, agent)),
-        }
+        with self._striking:
+            # Half a write takes nothing that anybody relies on.
+            unfit = {} if fault.name == TORN_WRITE else self.roster.unfit(targets)
+            fit = [node for node in targets if node not in unfit]
+            passed_over = {node: Report(Certainty.SKIPPED, why) for node, why in unfit.items()}
+            return {
+                **passed_over,
+                **self.crew.on(fit, lambda node, agent: self._do(fault, node, agent)),
+            }
 
     def stop(self, fault: Fault, targets: Sequence[str]) -> Reports:
         """Make sure that the node runs, or have a new one take its place.

@@ -32,12 +32,16 @@ class Repeating:
         self._thread = threading.Thread(target=self._go, name="nemesis-repeating", daemon=True)
         self._thread.start()
 
+    def end(self) -> None:
+        """Let no other turn begin."""
+        self._stopped.set()
+
     def stop(self) -> tuple[int, str | None]:
         """End it; return how many turns were made, and what went wrong if anything did.
 
         Raises `HarnessError` if a turn does not end: then nobody knows what it still does.
         """
-        self._stopped.set()
+        self.end()
         self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
             raise HarnessError(f"a repeated fault did not end within {_STOP_TIMEOUT_S:g} s")

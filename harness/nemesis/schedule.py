@@ -1,7 +1,8 @@
 """When faults come: how often those of a kind, how long each, how many at once.
 
 Rules of this file:
-- Pure. Times are nanoseconds since the run's start.
+- Pure. Times are nanoseconds since the run's start, and those of a plan: what takes long to be
+  undone may be in force a little longer than that.
 - A fault that would be one too many waits for a place, but only within its own interval: the next
   fault of its kind never finds it there. The kind that was struck with least goes first, so that no
   kind is starved because of its moment in the interval.

@@ -136,8 +136,8 @@ class Exit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """The system now, and how it ended before (of `exits_total` times a thousand, rather those that nobody
-    asked for)."""
+    """The system now, and how it ended before (of `exits_total` times a thousand, rather those that
+    nobody asked for)."""
 
     running: bool
     pid: int | None

@@ -22,8 +22,8 @@ class Members:
     """Who belongs to the cluster as one node knows it.
 
     `outgoing` are the voters of the configuration before, while a change of voters is under way.
-    `index` is the place of the configuration in the log, or a later one, `committed` whether the node knows that
-    it is there to stay.
+    `index` is the place of the configuration in the log, or a later one, `committed` whether the
+    node knows that it is there to stay.
     """
 
     voters: tuple[str, ...]

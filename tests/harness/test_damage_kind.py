@@ -1,7 +1,9 @@
 """Damage as a kind of fault: who is struck, what is seen, who is replaced and when."""
 
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +12,7 @@ import pytest
 
 from harness.nemesis import damage
 from harness.nemesis.damage import Damage, certainty_of_damage
-from harness.nemesis.faults import Certainty, Crew, Report
+from harness.nemesis.faults import Certainty, Crew, Report, overall
 from harness.nemesis.plan import DAMAGING, VARIANTS, Fault, make_plan
 from harness.nemesis.roster import Roster
 from harness.remote.evidence import DAMAGED_DATA, Damaged, Exit, Skipped
@@ -271,3 +273,30 @@ def test_damage_strikes_one_node_or_a_majority_and_its_place_is_planned(seed: in
         assert len(set(one.targets)) == (3 if one.name == "cut-majority" else 1)
         assert isinstance(one.parameters["draw"], int)
     assert len({one.parameters["draw"] for one in made.faults}) == len(made.faults)
+
+
+def test_two_kinds_that_strike_at_once_do_not_take_two_nodes() -> None:
+    """Damage and amnesia come from threads of their own: each looks whether it may, then strikes."""
+    together = threading.Barrier(2)
+
+    class Hasty(World):
+        def unfit(self, nodes: Sequence[str]) -> dict[str, str]:
+            found = dict.fromkeys(nodes, "another is to be replaced") if self.condemned else {}
+            with suppress(threading.BrokenBarrierError):
+                together.wait(0.3)  # if both may look before one has struck, both do
+            return found
+
+    both = Hasty()
+    kind = both.kind()
+    with ThreadPoolExecutor(2) as pool:
+        begun = list(
+            pool.map(
+                lambda one: kind.start(one, one.targets),
+                (fault("bit-flip", "n1"), fault("cut-one", "n2", kind="amnesia")),
+            )
+        )
+    assert len(both.condemned) == 1
+    assert sorted(overall(reports) for reports in begun) == [
+        Certainty.INSTALLED,
+        Certainty.SKIPPED,
+    ]

@@ -121,3 +121,24 @@ def test_what_was_wrong_before_a_fault_beyond_the_model_is_a_violation(
         beyond_model=beyond_model(findings.model, records, 5),
     )  # fmt: skip
     assert decide(evidence)[0] is outcome
+
+
+def test_that_it_was_wrong_before_stands_when_a_later_check_fails(tmp_path: Path) -> None:
+    findings, later = Findings(records=[beyond_every_promise(500)]), Breaks(HistoryError("torn"))
+    found = judged(tmp_path, stale_read(100), REGISTER, later, findings=findings)
+    assert found["linearizable"].inexcusable
+
+
+@pytest.mark.parametrize("error", [HistoryError("torn"), ValueError("bug"), KeyboardInterrupt()])
+def test_a_violation_stands_when_nobody_can_say_whether_it_was_there_before_such_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(judging, "_until", fail)
+    findings = Findings(records=[beyond_every_promise(500)])
+    found = judged(tmp_path, stale_read(100), REGISTER, findings=findings)
+    assert found["linearizable"].verdict is Verdict.INVALID
+    assert not found["linearizable"].inexcusable
+    assert findings.interrupted is isinstance(error, KeyboardInterrupt)

@@ -2,9 +2,11 @@
 
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
+
+import pytest
 
 from harness.observer import Observer
 from harness.systems.system import Status, System
@@ -37,15 +39,18 @@ class Answers:
 
 @dataclass
 class Breaks(Answers):
-    """A system that cannot read the first answer of its node."""
+    """A system that cannot read the first answer of its node, and says so or makes something up."""
 
+    first: Any = None
     asked: int = 0
     mended: threading.Event = field(default_factory=threading.Event)
 
     def status(self, node: str, timeout_s: float) -> Status | None:
         self.asked += 1
         if self.asked == 1:
-            raise ValueError("bug")
+            if isinstance(self.first, Exception):
+                raise self.first
+            return cast("Status", self.first)
         if self.asked == 3:
             self.mended.set()
         return super().status(node, timeout_s)
@@ -107,8 +112,18 @@ def test_a_full_disk_costs_samples_and_not_what_was_learnt(tmp_path: Path) -> No
     assert observer.leader() == "n1"
 
 
-def test_a_watcher_that_a_system_breaks_watches_on_and_it_is_told(tmp_path: Path) -> None:
-    system = Breaks({"n1": LEADS})
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (ValueError("bug"), "ValueError: bug"),
+        ({"role": "leader"}, "AttributeError: "),
+        (replace(LEADS, leader=cast("str", b"n1")), "TypeError: "),
+    ],
+)
+def test_a_watcher_that_a_system_breaks_watches_on_and_it_is_told(
+    tmp_path: Path, first: Any, said: str
+) -> None:
+    system = Breaks({"n1": LEADS}, first)
     observer = Observer(
         system=cast("System", system), nodes=("n1",), path=tmp_path / "s", clock=lambda: 7
     )
@@ -117,4 +132,4 @@ def test_a_watcher_that_a_system_breaks_watches_on_and_it_is_told(tmp_path: Path
     assert system.mended.wait(10)
     observer.close()
     assert observer.leader() == "n1"
-    assert observer.error == "n1 could not be watched: ValueError: bug"
+    assert str(observer.error).startswith(f"n1 could not be watched: {said}")

@@ -167,6 +167,26 @@ def test_a_client_that_never_returns_does_not_hold_up_the_run(
     assert said == "n2 was asked, and its client does not return"
 
 
+def test_a_client_that_is_never_closed_was_served_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "_GRACE_S", 0.2)
+    over = threading.Event()
+
+    class Clings(FakeClient):
+        def close(self) -> None:
+            over.wait(30)
+
+    class Deaf(FakeSystem):
+        def client(self, node: str, data: str, **_: Any) -> FakeClient:
+            return Clings(node, self)
+
+    try:
+        assert service(Deaf()).everywhere(LOOK, CHANGE, soon(1)) == ""
+    finally:
+        over.set()
+
+
 def test_what_is_wrong_with_who_asks_is_raised() -> None:
     class Broken(FakeSystem):
         def status(self, node: str, timeout_s: float) -> Status | None:

@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from harness.errors import HostError
+import pytest
+
+from harness.errors import HarnessError, HostError
+from harness.nemesis import repeating
+from harness.nemesis.after_vote import AfterVote
 from harness.nemesis.faults import Certainty, Crew, Report, Unable
 from harness.nemesis.partition import Partition
 from harness.nemesis.plan import Fault
@@ -193,6 +197,32 @@ def test_a_voter_that_could_not_be_started_again_is_no_evidence() -> None:
     ended = kill.stop(after, ("n1", "n2"))["n2"]
     assert ended.certainty is Certainty.INDETERMINATE
     assert "and then: n2: its agent is gone" in ended.detail
+
+
+def test_no_voter_is_struck_after_the_fault_though_another_one_cannot_be_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repeating, "_STOP_TIMEOUT_S", 0.2)
+    terms = Terms(n2=3, n3=3)
+    struck: list[str] = []
+    hangs, dying = threading.Event(), threading.Event()
+
+    def kill(node: str) -> Any:
+        struck.append(node)
+        if node == "n2":
+            dying.set()
+            hangs.wait(10)
+
+    watch = AfterVote(("n2", "n3"), status=terms.status, kill=kill, start=lambda node: node)
+    watch.watch()
+    terms.terms["n2"] = 4
+    assert dying.wait(10)
+    with pytest.raises(HarnessError, match="did not end"):
+        watch.stop()
+    terms.terms["n3"] = 4
+    time.sleep(0.1)
+    hangs.set()
+    assert struck == ["n2"]
 
 
 def test_a_partition_cuts_all_addresses_of_a_host_and_counts_them_as_one() -> None:

@@ -1,9 +1,7 @@
-"""The nightly table of faults counts what runs wrote down, and the night knows its slices."""
+"""The nightly table of faults counts what runs wrote down."""
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +14,6 @@ from tools.fault_table import counted, faults_of, main, reason_of, runs_below, t
 
 if TYPE_CHECKING:
     import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_fault_of_a_run_is_counted_once(own_run: Callable[[str], Path]) -> None:
@@ -65,20 +61,3 @@ def test_no_runs_are_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(fault_table, "VARIANTS", {})
     monkeypatch.setattr("sys.argv", ["fault_table.py", str(tmp_path)])
     assert main() == 1
-
-
-def test_the_night_runs_every_slice_that_there_is() -> None:
-    script = (ROOT / "tools" / "nightly.sh").read_text(encoding="utf-8")
-    slices = re.findall(r"^  ([a-z]+)\) # ", script, flags=re.MULTILINE)
-    listed = re.search(r"^SLICES \?= (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert listed is not None
-    assert sorted(listed[1].split()) == sorted(slices)
-    assert len(slices) > 5
-
-
-def test_a_slice_that_nobody_knows_is_refused_with_those_that_are_known() -> None:
-    done = subprocess.run(
-        ["bash", "tools/nightly.sh", "dawn"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "  faults: every kind of fault" in done.stderr
