@@ -154,8 +154,8 @@ def _missing(evidence: Evidence) -> list[str]:
     for kind, of_kind in by_kind.items():
         if not of_kind:
             missing.append(
-                f"no {kind} happened: the run is too short for one (see --nemesis-interval), or "
-                "other faults left it no node to strike"
+                f"no {kind} happened: the run is too short for one (see --nemesis-interval and "
+                "--nemesis-schedule), or other faults left it no place or no node to strike"
             )
         elif "indeterminate" in of_kind and "installed" not in of_kind:
             missing.append(f"no {kind} was seen to work, only {', '.join(sorted(of_kind))}")

@@ -4,8 +4,8 @@ Rules of this file:
 - Raft lets a node answer a request for its vote only when its term and its vote are on disk (Ongaro
   and Ousterhout 2014, figure 2). A node that forgot may vote twice in one term, so that two lead:
   it has to die between its vote and the next candidate's request, which no kill by the clock hits.
-- That a node has a newer term than before is taken for its vote: it has granted one, or asked for
-  one itself. Each is struck once.
+- That a node has a newer term than before is taken for its vote: it has granted one, asked for one
+  itself, or, if it was looked at late, heard of who won. Each is struck once.
 - The evidence is of the voters alone. That the leader is gone brings the election about, no more.
 """
 
