@@ -202,7 +202,6 @@ def make_plan(
     what is otherwise for single kinds; with `at_once` no more faults than that are in force together.
     """
     dealt: list[Fault] = []
-    end_ns: dict[int, int] = {}
     for kind in kinds:
         schedule = (schedules or {}).get(kind, Schedule(interval_ns))
         random = Stream(seed, f"nemesis:{kind}").random()
@@ -214,11 +213,10 @@ def make_plan(
             begin_ns = shift_ns + number * schedule.interval_ns
             start_ns, stop_ns = schedule.draw(begin_ns, random)
             fault = _fault(kind, deck.pop(0), start_ns, stop_ns, nodes=nodes, random=random)
-            end_ns[len(dealt)] = begin_ns + schedule.interval_ns
-            dealt.append(replace(fault, id=len(dealt)))
+            dealt.append(fault)
     dealt.sort(key=_by_start)
     if at_once:
-        dealt, _ = at_most(at_once, dealt, end_ns)
+        dealt, _ = at_most(at_once, dealt, time_limit_ns)
         dealt.sort(key=_by_start)
     numbered = tuple(replace(fault, id=number) for number, fault in enumerate(dealt))
     return Plan(seed=seed, faults=numbered)

@@ -3,15 +3,15 @@
 Rules of this file:
 - Pure. Times are nanoseconds since the run's start, and those of a plan: what takes long to be
   undone may be in force a little longer than that.
-- A fault that would be one too many waits for a place, but only within its own interval: the next
-  fault of its kind never finds it there. The kind that was struck with least goes first, so that no
-  kind is starved because of its moment in the interval.
+- A fault that would be one too many waits for a place, until the next one of its kind comes to take
+  its turn. The kind that was struck with least goes first, so that none is starved because of its
+  moment in the interval. Faults of one kind never overlap.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -70,18 +70,16 @@ def schedules_from(text: str, kinds: Sequence[str]) -> dict[str, Schedule]:
     return schedules
 
 
-def at_most(
-    count: int, faults: Sequence[Fault], end_ns: Mapping[int, int]
-) -> tuple[list[Fault], list[Fault]]:
-    """Move faults so that never more than `count` of them are in force at once.
+def at_most(count: int, faults: Sequence[Fault], end_ns: int) -> tuple[list[Fault], list[Fault]]:
+    """Move faults so that never more than `count` of them are in force at once, and none after `end_ns`.
 
-    `faults` are in the order of their starts, `end_ns` has the end of each one's interval by its id.
-    Returns those that found a place, and those that found none.
+    `faults` are in the order of their starts. Returns those that found a place, and the others.
     """
     kept: list[Fault] = []
     left_out: list[Fault] = []
-    waiting: list[Fault] = []
+    waiting: dict[str, Fault] = {}  # of each kind one
     struck: Counter[str] = Counter()
+    over_ns: dict[str, int] = {}  # when the last fault of a kind ends
     free_ns = [0] * count  # from when on each place is free
     now_ns = came = 0
     while waiting or came < len(faults):
@@ -89,17 +87,28 @@ def at_most(
         if not waiting:
             now_ns = max(now_ns, faults[came].start_ns)
         while came < len(faults) and faults[came].start_ns <= now_ns:
-            waiting.append(faults[came])
+            if (older := waiting.get(faults[came].kind)) is not None:
+                left_out.append(older)
+            waiting[faults[came].kind] = faults[came]
             came += 1
-        late = [one for one in waiting if now_ns + one.stop_ns - one.start_ns > end_ns[one.id]]
+        late = [one for one in waiting.values() if now_ns + _lasting_ns(one) > end_ns]
         left_out += late
-        waiting = [one for one in waiting if one not in late]
-        if not waiting:
+        for one in late:
+            del waiting[one.kind]
+        ready = [one for one in waiting.values() if over_ns.get(one.kind, 0) <= now_ns]
+        if not ready:
+            moments = [over_ns[kind] for kind in waiting]
+            moments += [faults[came].start_ns] if came < len(faults) else []
+            now_ns = min(moments, default=now_ns)
             continue
-        chosen = min(waiting, key=lambda one: (struck[one.kind], one.start_ns, one.kind))
-        waiting.remove(chosen)
+        chosen = min(ready, key=lambda one: (struck[one.kind], one.start_ns, one.kind))
+        del waiting[chosen.kind]
         struck[chosen.kind] += 1
-        stop_ns = now_ns + chosen.stop_ns - chosen.start_ns
+        stop_ns = over_ns[chosen.kind] = now_ns + _lasting_ns(chosen)
         kept.append(replace(chosen, start_ns=now_ns, stop_ns=stop_ns))
         free_ns[free_ns.index(min(free_ns))] = stop_ns
     return kept, left_out
+
+
+def _lasting_ns(fault: Fault) -> int:
+    return fault.stop_ns - fault.start_ns

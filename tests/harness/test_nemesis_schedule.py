@@ -88,9 +88,7 @@ def test_a_kind_keeps_its_own_interval_and_duration_and_changes_no_other(seed: i
 
 
 @given(seed=seeds, at_once=st.integers(min_value=1, max_value=5))
-def test_never_more_faults_than_allowed_and_none_leaves_its_interval(
-    seed: int, at_once: int
-) -> None:
+def test_never_more_faults_than_allowed_and_none_of_a_kind_overlap(seed: int, at_once: int) -> None:
     made = plan(seed, at_once=at_once)
     assert most_at_once(made) <= at_once
     assert [fault.id for fault in made.faults] == list(range(len(made.faults)))
@@ -104,7 +102,7 @@ def test_never_more_faults_than_allowed_and_none_leaves_its_interval(
 def test_no_kind_starves(seed: int) -> None:
     counts = Counter(fault.kind for fault in plan(seed, at_once=1, seconds=120).faults)
     assert set(counts) == set(FAULTS)
-    assert min(counts.values()) >= max(counts.values()) / 3
+    assert max(counts.values()) - min(counts.values()) <= 2
 
 
 @given(seed=seeds)
@@ -116,17 +114,27 @@ def fault(number: int, kind: str, start: int, stop: int) -> Fault:
     return Fault(id=number, kind=kind, name="", start_ns=start, stop_ns=stop, targets=(), fallback=())  # fmt: skip
 
 
-def test_who_is_one_too_many_waits_within_its_interval_or_is_left_out() -> None:
-    faults = [fault(0, "kill", 0, 10), fault(1, "pause", 2, 6), fault(2, "clock", 3, 9)]
-    kept, left_out = at_most(1, faults, {0: 100, 1: 100, 2: 15})
-    assert [(f.kind, f.start_ns, f.stop_ns) for f in kept] == [("kill", 0, 10), ("pause", 10, 14)]
-    assert [f.kind for f in left_out] == ["clock"]
+def test_who_is_one_too_many_waits_until_the_next_of_its_kind_comes_or_the_end() -> None:
+    faults = [fault(0, "kill", 0, 10), fault(1, "pause", 2, 6), fault(2, "pause", 8, 13),
+              fault(3, "clock", 9, 15)]  # fmt: skip
+    kept, left_out = at_most(1, faults, 20)
+    assert [(f.id, f.start_ns, f.stop_ns) for f in kept] == [(0, 0, 10), (2, 10, 15)]
+    assert [f.id for f in left_out] == [1, 3], "its successor came, and its time was over"
+
+
+def test_two_of_a_kind_wait_for_each_other_though_there_is_room() -> None:
+    faults = [fault(0, "kill", 0, 4), fault(1, "disk", 0, 4), fault(2, "kill", 3, 9)]
+    kept, left_out = at_most(2, faults, 20)
+    assert {(f.id, f.start_ns, f.stop_ns) for f in kept} == {(0, 0, 4), (1, 0, 4), (2, 4, 10)}
+    late = [fault(0, "kill", 0, 8), fault(1, "kill", 3, 9)]
+    kept, left_out = at_most(2, late, 20)
+    assert [(f.id, f.start_ns) for f in kept] == [(0, 0), (1, 8)]
+    assert left_out == []
 
 
 def test_the_kind_that_was_struck_with_least_goes_first() -> None:
-    faults = [fault(0, "kill", 0, 5), fault(1, "kill", 6, 20), fault(2, "kill", 21, 25),
+    faults = [fault(0, "kill", 0, 5), fault(1, "disk", 6, 24), fault(2, "kill", 21, 25),
               fault(3, "pause", 22, 26)]  # fmt: skip
-    faults[1] = fault(1, "disk", 6, 24)
-    kept, left_out = at_most(1, faults, dict.fromkeys(range(4), 100))
+    kept, left_out = at_most(1, faults, 100)
     assert [f.kind for f in kept] == ["kill", "disk", "pause", "kill"]
     assert left_out == []
