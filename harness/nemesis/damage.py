@@ -51,8 +51,6 @@ class Damage:
     operator: Operator
     roster: Roster
     clock: Callable[[], float] = time.monotonic
-    # Nodes that were to be replaced, and do not vote yet.
-    _outside: set[str] = field(default_factory=set)
     # Two kinds of fault may begin at once: who may be struck is asked when the other one has struck.
     _striking: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,22 +86,20 @@ class Damage:
             else:
                 reports.update(self.crew.on([node], self._start))
         deadline = self.operator.deadline(_REPLACE_S)
-        for node in sorted(self._outside - {*targets}):
-            reports[node] = self._replace(node, deadline)
+        for node in self.roster.owed():
+            if node not in targets:
+                reports[node] = self._replace(node, deadline)
         return reports
 
     def _replace(self, node: str, deadline: float, *, refused: bool = False) -> Report:
         """Have a node replaced by a new one, if there is time. That it votes is no evidence that it
         was struck: that was seen at the start, or not."""
-        self._outside.add(node)
-        detail = "is replaced in the recovery"
-        if not self.operator.late(deadline):
+        if self.operator.late(deadline):
+            detail, back = "is replaced in the recovery", False
+        else:
             done = self.roster.replace(node, deadline)
-            detail = done.detail
-            if done.certainty is Certainty.INSTALLED:
-                self._outside.discard(node)
-        lasting = node in self._outside
-        return Report(Certainty.INDETERMINATE, detail, contained=refused, lasting=lasting)
+            detail, back = done.detail, done.certainty is Certainty.INSTALLED
+        return Report(Certainty.INDETERMINATE, detail, contained=refused, lasting=not back)
 
     def _do(self, fault: Fault, node: str, agent: Agent) -> Report:
         with self.crew.cluster.hold(node):

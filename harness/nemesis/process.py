@@ -104,16 +104,12 @@ def _after_vote(struck: Struck | None, problem: str | None, started: str) -> Rep
     if struck is None:
         why = f"was not killed: {problem}" if problem else "showed no newer term"
         return Report(Certainty.INDETERMINATE, f"{why}; {started}")
-    certain = struck.seen.gone and struck.seen.was_running and problem is None
-    return Report(
-        Certainty.INSTALLED if certain else Certainty.INDETERMINATE,
-        f"killed when it showed term {struck.term} ({struck.seen.detail}), "
-        + (
-            f"and then: {problem}; {started}"
-            if problem
-            else f"started again after {struck.away_ms:.0f} ms"
-        ),
-    )
+    when = f"killed when it showed term {struck.term} ({struck.seen.detail})"
+    if problem:
+        return Report(Certainty.INDETERMINATE, f"{when}, and then: {problem}; {started}")
+    certain = struck.seen.gone and struck.seen.was_running
+    kind = Certainty.INSTALLED if certain else Certainty.INDETERMINATE
+    return Report(kind, f"{when}, started again after {struck.away_ms:.0f} ms")
 
 
 @dataclass(slots=True)

@@ -54,6 +54,8 @@ class Roster:
     _doubts: dict[str, int] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
     _condemned: set[str] = field(default_factory=set)
+    # Nodes that were to be replaced, and have not been seen to vote since.
+    _owed: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take_out(self, node: str, deadline: float) -> Report:
@@ -92,7 +94,13 @@ class Roster:
     def replace(self, node: str, deadline: float) -> Report:
         """Have a condemned node removed and a new one let in. `installed` when it votes."""
         with self._lock:
+            self._owed.add(node)
             return self._replace(node, deadline)
+
+    def owed(self) -> list[str]:
+        """Return who was to be replaced and does not vote yet, whoever brings it back."""
+        with self._lock:
+            return sorted(self._owed)
 
     def out(self) -> list[str]:
         """Return the nodes of the run that do not vote, as far as is known."""
@@ -196,6 +204,7 @@ class Roster:
             operator.pause()
         if members is not None and members.votes(node):
             self._fresh.discard(node)
+            self._owed.discard(node)
             return Report(Certainty.INSTALLED, f"{node} votes{made} ({members.detail})")
         seen = "no node said who the members are" if members is None else members.detail
         asked = "" if reply is None else f"; add_member: {reply.detail}"

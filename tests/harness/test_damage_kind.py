@@ -67,6 +67,7 @@ class World:
     now_s: float = 0.0
     over: bool = False
     cannot_vote: set[str] = field(default_factory=set)
+    outside: set[str] = field(default_factory=set)
 
     def kind(self) -> Damage:
         return Damage(
@@ -132,9 +133,14 @@ class World:
 
     def replace(self, node: str, deadline: float) -> Report:
         self.log.append(f"replace {node}")
+        self.outside.add(node)
         if node in self.cannot_vote:
             return Report(Certainty.INDETERMINATE, f"{node} does not vote")
+        self.outside.discard(node)
         return Report(Certainty.INSTALLED, f"{node} votes")
+
+    def owed(self) -> list[str]:
+        return sorted(self.outside)
 
     def deadline(self, seconds: float) -> float:
         return seconds

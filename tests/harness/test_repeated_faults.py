@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,6 +32,7 @@ class Agents:
     def __init__(self) -> None:
         self.log: list[tuple[str, str]] = []
         self.fails = False
+        self.refused = threading.Event()
         self.cuts: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         places = {node: (address, SIXES[node]) for node, address in ADDRESSES.items()}
@@ -44,6 +46,7 @@ class Agents:
 
     def start(self, node: str) -> str:
         if self.fails:
+            self.refused.set()
             raise HostError(f"{node}: its agent is gone")
         self.note(node, "start")
         return "pid 7"
@@ -73,11 +76,21 @@ class Terms:
 
     def __init__(self, **terms: int | None) -> None:
         self.terms: dict[str, int | None] = dict(terms)
+        self.asked: Counter[str] = Counter()
 
     def status(self, node: str, timeout_s: float) -> Any:
         del timeout_s
         term = self.terms.get(node)
+        self.asked[node] += 1
         return None if term is None else SimpleNamespace(term=term)
+
+    def wait_until_acted_on(self, *nodes: str) -> None:
+        """Wait until each was asked twice more: what it showed now was acted on in between."""
+        until = {node: self.asked[node] + 2 for node in nodes}
+        deadline = time.monotonic() + 10
+        while any(self.asked[node] < count for node, count in until.items()):
+            assert time.monotonic() < deadline, self.asked
+            time.sleep(0.002)
 
 
 def crew(agents: Agents) -> Crew:
@@ -138,7 +151,7 @@ def test_a_loop_that_cannot_go_on_says_why() -> None:
     loop = fault("kill", "crash-loop", "n2")
     kill.start(loop, ("n2",))
     agents.fails = True
-    time.sleep(0.2)
+    assert agents.refused.wait(10)
     agents.fails = False
     ended = kill.stop(loop, ("n2",))
     assert "ended early: n2: its agent is gone" in ended["n2"].detail
@@ -150,12 +163,12 @@ def test_a_voter_dies_when_its_term_grows_once_and_is_back_at_once() -> None:
     after = fault("kill", "after-vote", *NODES)
     began = kill.start(after, NODES)
     assert {one.certainty for one in began.values()} == {Certainty.INDETERMINATE}
-    time.sleep(0.1)
+    system.wait_until_acted_on("n2", "n3")
     assert agents.log == [("n1", "kill")], "nobody has voted yet"
     system.terms["n2"] = 4
     wait_for(agents, 3)
     system.terms["n2"] = 5
-    time.sleep(0.1)
+    system.wait_until_acted_on("n3")
     assert agents.log == [("n1", "kill"), ("n2", "kill"), ("n2", "start")], "each dies once"
     ended = kill.stop(after, NODES)
     assert ended["n2"].certainty is Certainty.INSTALLED
@@ -166,9 +179,11 @@ def test_a_voter_dies_when_its_term_grows_once_and_is_back_at_once() -> None:
     assert "showed no newer term" in ended["n3"].detail
     assert ended["n1"].certainty is Certainty.INDETERMINATE
     assert agents.log[3:] == [(node, "start") for node in NODES]
+    asked = system.asked.copy()
     system.terms["n3"] = 9
-    time.sleep(0.1)
-    assert ("n3", "kill") not in agents.log, "nobody dies when the fault is over"
+    time.sleep(0.05)
+    assert system.asked == asked, "nobody is watched when the fault is over"
+    assert ("n3", "kill") not in agents.log
 
 
 def test_a_node_that_said_nothing_before_is_not_taken_for_a_voter() -> None:
@@ -177,7 +192,7 @@ def test_a_node_that_said_nothing_before_is_not_taken_for_a_voter() -> None:
     after = fault("kill", "after-vote", "n1", "n2")
     kill.start(after, ("n1", "n2"))
     system.terms["n2"] = 7
-    time.sleep(0.1)
+    system.wait_until_acted_on("n2")
     assert ("n2", "kill") not in agents.log
     system.terms["n2"] = 8
     wait_for(agents, 3)
@@ -191,8 +206,7 @@ def test_a_voter_that_could_not_be_started_again_is_no_evidence() -> None:
     kill.start(after, ("n1", "n2"))
     agents.fails = True
     system.terms["n2"] = 4
-    wait_for(agents, 2)
-    time.sleep(0.1)
+    assert agents.refused.wait(10)
     agents.fails = False
     ended = kill.stop(after, ("n1", "n2"))["n2"]
     assert ended.certainty is Certainty.INDETERMINATE
